@@ -1,0 +1,1 @@
+"""What a triage model is, and the models (AI models, never ORM models)."""

@@ -1,0 +1,171 @@
+"""What goes into a triage model, what comes out, and what its card must say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+class Urgency(StrEnum):
+    """How soon a finding wants a reader; the worklist turns it into minutes."""
+
+    CRITICAL = "critical"
+    """Minutes matter: a rule-in hit of a critical finding."""
+    URGENT = "urgent"
+    """Within the hour: a balanced hit."""
+    ROUTINE = "routine"
+    """Worth saying, moves nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Volume:
+    """A stack of axial CT slices in one geometry.
+
+    `voxels` is float32 in Hounsfield units, shape (slices, rows, columns), ordered by position along the slice
+    normal (feet to head).  `spacing_mm` is (slice step, row spacing, column spacing).  `affine_lps` maps
+    (column, row, slice) indices to millimetres in the patient frame, LPS, shape (4, 4) float64 (PS3.3 C.7.6.2.1.1).
+    `instance_uids` names the SOP Instance of each slice, same order.
+    """
+
+    voxels: npt.NDArray[np.float32]
+    spacing_mm: tuple[float, float, float]
+    affine_lps: npt.NDArray[np.float64]
+    instance_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Radiograph:
+    """One projection image, as a reader would see it.
+
+    `pixels` is float32 in 0..1, shape (rows, columns), after modality and VOI LUT, bright = dense
+    (MONOCHROME2 sense).  `view` is PA, AP or None where the header does not say.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    instance_uid: str
+    view: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What the network said: a score in 0..1 per finding code, and where it looked hardest.
+
+    `key_instance_uids` names per finding the SOP Instance a reader should open first.  `slice_scores` is per
+    finding the score of each slice, in `Volume.instance_uids` order; empty for a radiograph.
+    """
+
+    scores: Mapping[str, float]
+    key_instance_uids: Mapping[str, str] = field(default_factory=dict)
+    slice_scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatingPoint:
+    """A threshold with the evidence it was chosen on; all rates in 0..1, intervals are 95 %."""
+
+    name: Literal["rule-in", "balanced", "rule-out"]
+    threshold: float
+    sensitivity: float
+    sensitivity_interval: tuple[float, float]
+    specificity: float
+    specificity_interval: tuple[float, float]
+    dataset: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FindingSpec:
+    """One thing a model looks for."""
+
+    code: str
+    name_en: str
+    name_vi: str
+    urgency: Urgency
+    operating_point: OperatingPoint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputRules:
+    """What a model accepts, by header alone; geometry and pixels are judged later, with a reason code."""
+
+    kind: Literal["volume", "radiograph"]
+    modalities: tuple[str, ...]
+    sop_class_uids: tuple[str, ...]
+    min_slices: int = 1
+    max_slices: int = 1
+    slice_step_mm: tuple[float, float] = (0.0, 0.0)
+    coverage_mm: tuple[float, float] = (0.0, 0.0)
+
+    def accepts(self, *, modality: str | None, sop_class_uid: str) -> bool:
+        """Tell whether an instance of this kind could be part of an input."""
+        return modality in self.modalities and sop_class_uid in self.sop_class_uids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """Everything a site must know of a model, read without loading torch.
+
+    `digest` is the SHA-256 over weights digest, pre/post chain, labels and operating points: another digest is
+    another model.  `raises_only_uid_root`, where set, limits which studies the model may move in the worklist: all
+    SOP Instance UIDs of the study must start with it, any other study gets a shadow result.  No setting changes it.
+    """
+
+    id: str
+    version: str
+    digest: str
+    title: str
+    intended_use: str
+    not_for: str
+    label_en: str
+    label_vi: str
+    regulatory_status: str
+    input_rules: InputRules
+    findings: tuple[FindingSpec, ...]
+    weights_sha256: str
+    weights_file: str
+    evidence: Mapping[str, object]
+    limits: tuple[str, ...]
+    raises_only_uid_root: str | None = None
+    expected_seconds: float = 10.0
+    """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""
+
+
+class TriageModel(Protocol):
+    """A loaded network with its chain.
+
+    `predict` is a pure function of its input: same input, same build and threads give the same bits.  It may raise
+    any error; the worker turns that into FAILED.  It is called by one thread at a time.
+    """
+
+    card: ModelCard
+
+    def predict(self, image: Volume | Radiograph) -> Prediction:
+        """Score one input.
+
+        Parameters
+        ----------
+        image
+            A `Volume` where the card's rules say ``volume``, else a `Radiograph`.
+
+        Returns
+        -------
+        Prediction
+            One score in 0..1 for every finding of the card.
+        """
+        ...
+
+
+class ModelFile(Protocol):
+    """What `models/zoo/<name>.py` offers: a card, and a way to load it."""
+
+    CARD: ModelCard
+
+    def load(self, device: str, weights: Path) -> TriageModel:
+        """Return the model on `device` (``cpu`` or ``cuda``), weights already verified against the card."""
+        ...
