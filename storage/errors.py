@@ -1,0 +1,63 @@
+"""Errors of the archive.
+
+StorageError
+├── Rejected                 the sender's fault
+│   └── CatalogueUnknown     a study, series, instance, job or result that is not here
+├── Damaged                  ours: what is kept is not what was received
+│   ├── ObjectMissing
+│   └── ObjectCorrupt
+├── Misconfigured            ours: a URL or a folder that cannot work
+└── Unavailable              the world's, for now: try again later
+    ├── ObjectStoreUnavailable
+    ├── OutOfSpace
+    └── CatalogueUnavailable
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """The archive could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class Rejected(StorageError):
+    """What was asked does not fit what is kept."""
+
+
+class CatalogueUnknown(Rejected):
+    """The catalogue holds nothing under this identifier."""
+
+
+class Damaged(StorageError):
+    """What is kept is not what was received."""
+
+
+class ObjectMissing(Damaged):
+    """The object store holds nothing under this key."""
+
+
+class ObjectCorrupt(Damaged):
+    """The bytes under this key do not have the digest they were stored with."""
+
+
+class Misconfigured(StorageError):
+    """A storage setting cannot work; the message says which and what is expected."""
+
+
+class Unavailable(StorageError):
+    """Storage cannot answer at the moment; the same call may succeed later."""
+
+
+class ObjectStoreUnavailable(Unavailable):
+    """The object store does not answer; the same call may succeed later."""
+
+
+class OutOfSpace(Unavailable):
+    """The object store has no room left; free some or add some."""
+
+
+class CatalogueUnavailable(Unavailable):
+    """The catalogue database does not answer; the same call may succeed later."""

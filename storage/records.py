@@ -1,0 +1,271 @@
+"""The archive's words as records: frozen, keyword-only, changed by `dataclasses.replace`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+StudyUid = NewType("StudyUid", str)
+SeriesUid = NewType("SeriesUid", str)
+InstanceUid = NewType("InstanceUid", str)
+ObjectKey = NewType("ObjectKey", str)
+"""64 lower-case hex digits: SHA-256 of the data set bytes as received."""
+JobId = NewType("JobId", str)
+ResultId = NewType("ResultId", str)
+
+
+# ------------------------------------------------------------------------------------------------- lifecycle
+class StudyState(StrEnum):
+    """Where a study revision stands."""
+
+    RECEIVING = "RECEIVING"
+    COMPLETE = "COMPLETE"
+    TRIAGED = "TRIAGED"
+
+
+class StudyEvent(StrEnum):
+    """What can happen to a study."""
+
+    INSTANCE = "instance"
+    EVIDENCE = "evidence"
+    """Nothing more is expected to come."""
+    SETTLED = "settled"
+    """Every job of the revision has ended."""
+
+
+STUDY_TRANSITIONS: Mapping[tuple[StudyState, StudyEvent], tuple[StudyState, int]] = {
+    (StudyState.RECEIVING, StudyEvent.INSTANCE): (StudyState.RECEIVING, 0),
+    (StudyState.RECEIVING, StudyEvent.EVIDENCE): (StudyState.COMPLETE, 0),
+    (StudyState.COMPLETE, StudyEvent.INSTANCE): (StudyState.RECEIVING, 1),
+    (StudyState.COMPLETE, StudyEvent.SETTLED): (StudyState.TRIAGED, 0),
+    (StudyState.TRIAGED, StudyEvent.INSTANCE): (StudyState.RECEIVING, 1),
+}
+"""(state, event) -> (next state, revisions added).  A pair not listed raises KeyError."""
+
+
+class JobState(StrEnum):
+    """Where one model's run on one revision stands."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
+class Outcome(StrEnum):
+    """How a run ended; the last two never look like "nothing found"."""
+
+    FLAGGED = "FLAGGED"
+    NOT_FLAGGED = "NOT_FLAGGED"
+    NOT_SUITABLE = "NOT_SUITABLE"
+    FAILED = "FAILED"
+
+
+class Coverage(StrEnum):
+    """What a reader may believe of one (study revision, model)."""
+
+    NO_MODEL_APPLIES = "no model applies"
+    OPTED_OUT = "opted out"
+    WAITING = "waiting"
+    RUNNING = "running"
+    ANALYSED = "analysed"
+    NOT_SUITABLE = "not suitable"
+    FAILED = "failed"
+
+
+class OrderPriority(StrEnum):
+    """The clinical order's own urgency, or a person's."""
+
+    STAT = "STAT"
+    URGENT = "URGENT"
+    ROUTINE = "ROUTINE"
+
+
+# --------------------------------------------------------------------------------------------------- arrival
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where an instance came from (D-20): `via` is ``dimse``, ``stow``, ``import`` or ``self``."""
+
+    via: str
+    calling_aet: str = ""
+    called_aet: str = ""
+    address: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """The attributes read from an arriving instance, before any pixel.
+
+    Text is decoded by the data set's own (0008,0005) Specific Character Set; dates and times stay DICOM strings;
+    an absent or empty attribute is None.  UIDs are checked: digits and dots, 64 characters at most.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: InstanceUid
+    series_instance_uid: SeriesUid
+    study_instance_uid: StudyUid
+    transfer_syntax_uid: str
+
+    patient_id: str | None = None
+    issuer_of_patient_id: str | None = None
+    patient_name: str | None = None
+    patient_birth_date: str | None = None
+    patient_sex: str | None = None
+
+    study_date: str | None = None
+    study_time: str | None = None
+    accession_number: str | None = None
+    study_id: str | None = None
+    study_description: str | None = None
+    referring_physician_name: str | None = None
+    requested_procedure_priority: str | None = None
+
+    modality: str | None = None
+    series_number: int | None = None
+    series_description: str | None = None
+    body_part_examined: str | None = None
+    protocol_name: str | None = None
+    manufacturer: str | None = None
+    station_name: str | None = None
+
+    instance_number: int | None = None
+    image_type: tuple[str, ...] = ()
+    rows: int | None = None
+    columns: int | None = None
+    number_of_frames: int | None = None
+    image_position_patient: tuple[float, float, float] | None = None
+    image_orientation_patient: tuple[float, float, float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """One received instance on its way into the archive.
+
+    `key` is the SHA-256 of the data set bytes; `size_bytes` counts the whole Part 10 file, of which the first
+    `meta_bytes` are preamble and file meta (ours).  `header` comes from `pacs_gateway.header`.
+    """
+
+    key: ObjectKey
+    size_bytes: int
+    meta_bytes: int
+    header: Header
+    origin: Origin
+
+
+class Verdict(StrEnum):
+    """What `Archive.keep` did with an arrival."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    """Identical bytes under the same UIDs: no second object, no change."""
+    OTHER_SYNTAX = "other syntax"
+    """Same UIDs and header in another transfer syntax: the first is kept, the re-send noted."""
+    CONFLICT = "conflict"
+    """Same SOP Instance UID with other content, or under another study or series: the first is kept, the copy quarantined."""
+
+
+# ----------------------------------------------------------------------------------------------- what is kept
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstanceRecord:
+    """A kept instance, as the worker and the web read it."""
+
+    study_instance_uid: StudyUid
+    series_instance_uid: SeriesUid
+    sop_instance_uid: InstanceUid
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    object_key: ObjectKey
+    size_bytes: int
+    meta_bytes: int
+    modality: str | None
+    series_number: int | None
+    series_description: str | None
+    body_part_examined: str | None
+    instance_number: int | None
+    image_type: tuple[str, ...]
+    rows: int | None
+    columns: int | None
+    number_of_frames: int | None
+    image_position_patient: tuple[float, ...] | None
+    image_orientation_patient: tuple[float, ...] | None
+    revision: int
+    """The study revision that this instance arrived in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A score judged against its operating point."""
+
+    code: str
+    name_en: str
+    name_vi: str
+    score: float
+    threshold: float
+    operating_point: str
+    positive: bool
+    urgency: str
+    key_instance_uid: str | None = None
+    key_series_uid: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TriageResult:
+    """Findings of one model on one revision.
+
+    `raises` tells whether the result may move the worklist: a result of a phantom model on any other study is a
+    shadow, recorded and shown, never moving the list.  `urgency` is the most urgent positive finding's, or None.
+    """
+
+    outcome: Outcome
+    reason: str | None = None
+    """Stable reason code where the outcome is NOT_SUITABLE or FAILED."""
+    detail: str = ""
+    findings: tuple[Finding, ...] = ()
+    urgency: str | None = None
+    raises: bool = False
+    series_instance_uid: str | None = None
+    series_reasons: Mapping[str, str] = field(default_factory=dict)
+    """Per series looked at: ``used`` or why not."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    times: Mapping[str, float] = field(default_factory=dict)
+    """Stage -> POSIX seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One model to run on one revision."""
+
+    id: JobId
+    study_instance_uid: StudyUid
+    revision: int
+    model_id: str
+    model_version: str
+    model_digest: str
+    state: JobState
+    due_at: datetime
+    attempts: int
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    reason: str | None = None
+
+    def log_context(self) -> dict[str, object]:
+        """Return what a log line may carry of a job."""
+        return {"job": self.id, "revision": self.revision, "model": self.model_id, "attempts": self.attempts}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One appended fact; readers hold a cursor, the `seq` of the last change they saw."""
+
+    seq: int
+    kind: str
+    study_instance_uid: StudyUid | None
+    series_instance_uid: SeriesUid | None
+    sop_instance_uid: InstanceUid | None
+    revision: int | None
+    at: datetime
+    detail: Mapping[str, object] = field(default_factory=dict)
