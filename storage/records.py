@@ -165,7 +165,7 @@ class Verdict(StrEnum):
     OTHER_SYNTAX = "other syntax"
     """Same UIDs and header in another transfer syntax: the first is kept, the re-send noted."""
     CONFLICT = "conflict"
-    """Same SOP Instance UID with other content, or under another study or series: the first is kept, the copy quarantined."""
+    """Same SOP Instance UID, other content, study or series: the first is kept, the copy quarantined."""
 
 
 # ----------------------------------------------------------------------------------------------- what is kept
@@ -269,3 +269,99 @@ class Change:
     revision: int | None
     at: datetime
     detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecord:
+    """A study as the catalogue holds it; fields as in `Header`, times in UTC."""
+
+    study_instance_uid: StudyUid
+    patient_id: str | None
+    issuer_of_patient_id: str | None
+    patient_name: str | None
+    patient_birth_date: str | None
+    patient_sex: str | None
+    identity_conflict: bool
+    """Its instances name more than one patient: for a person to reconcile."""
+    study_date: str | None
+    study_time: str | None
+    accession_number: str | None
+    study_id: str | None
+    study_description: str | None
+    referring_physician_name: str | None
+    modalities: tuple[str, ...]
+    series_count: int
+    instance_count: int
+    state: StudyState
+    revision: int
+    received_first: datetime
+    received_last: datetime
+    released_at: datetime | None
+    """When the last association or request that brought instances ended in order, if none came since."""
+    longest_gap_s: float
+    """The longest pause between two instances of this revision, seconds."""
+    quiet_until: datetime
+    completed_at: datetime | None
+    completion_reason: str | None
+    ready_at: datetime | None
+    """First completion; never moves."""
+    due_at: datetime | None
+    order_priority: OrderPriority | None
+    manual_priority: OrderPriority | None
+    manual_by: str | None
+    ai_urgency: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesRecord:
+    """A series as the catalogue holds it."""
+
+    study_instance_uid: StudyUid
+    series_instance_uid: SeriesUid
+    modality: str | None
+    series_number: int | None
+    series_description: str | None
+    body_part_examined: str | None
+    protocol_name: str | None
+    manufacturer: str | None
+    station_name: str | None
+    instance_count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultRecord:
+    """A committed triage result."""
+
+    id: ResultId
+    job_id: JobId
+    revision: int
+    model_id: str
+    model_version: str
+    model_digest: str
+    created_at: datetime
+    superseded_by: int | None
+    """The revision whose result took this one's place, if any."""
+    result: TriageResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoverageRecord:
+    """What is true of one model on a study's current revision."""
+
+    model_id: str
+    coverage: Coverage
+    reason: str | None = None
+    outcome: Outcome | None = None
+    revision: int | None = None
+    """The revision that was analysed; older than the study's where nothing that the model accepts came since."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorklistEntry:
+    """One row of the reading worklist."""
+
+    study: StudyRecord
+    series: tuple[SeriesRecord, ...]
+    coverage: tuple[CoverageRecord, ...]
+    results: tuple[ResultRecord, ...]
+    """Newest first; superseded ones included, marked."""

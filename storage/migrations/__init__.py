@@ -1,0 +1,1 @@
+"""The catalogue schema, release by release (Alembic)."""

@@ -1,0 +1,123 @@
+"""The archive: objects and catalogue kept consistent, the object durable first, its row second."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+from storage.catalog import arrivals
+from storage.conflicts import same_but_for_syntax
+from storage.database import Database, GroupCommit
+from storage.errors import ObjectCorrupt
+from storage.records import Arrival, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from storage.database import Transaction
+    from storage.ports import ObjectStore
+    from storage.records import InstanceRecord, StudyUid
+    from storage.spool import Spool
+
+_CHUNK = 1 << 20
+
+
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Archive:
+    """Keeps instances and gives them back, byte for byte.
+
+    Safe to share between threads; any number of processes may share one object store and one catalogue.  A crash
+    between object and row leaves an object without a row, which `scrub` finds, never a row without its object.
+    """
+
+    def __init__(
+        self, *, objects: ObjectStore, database: Database, spool_folder: Path, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.objects = objects
+        self.database = database
+        self.spool_folder = spool_folder
+        self._clock = clock
+        self._commits: GroupCommit[Arrival, arrivals.Answer] = GroupCommit(database, self._record)
+
+    def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
+        """Keep what `spool` holds; once this returns, object and row survive a power cut.
+
+        Idempotent by SOP Instance UID and digest.  Callers in several threads share commits.
+
+        Raises
+        ------
+        Unavailable
+            Object store or catalogue cannot take it now; nothing was promised, the sender may try again.
+        """
+        self.objects.put(arrival.key, spool.reader())
+        answer = self._commits.submit(arrival)
+        return answer if isinstance(answer, Verdict) else self._second_copy(arrival, answer)
+
+    def release(self, study_uids: Iterable[StudyUid]) -> None:
+        """Note that the association or request which brought these studies ended in order."""
+        uids = list(study_uids)
+        if uids:
+            with self.database.write() as tx:
+                arrivals.release(tx, uids, now=self._clock())
+
+    def open(self, instance: InstanceRecord) -> BinaryIO:
+        """Open the Part 10 bytes of a kept instance."""
+        return self.objects.open(instance.object_key)
+
+    def open_data_set(self, instance: InstanceRecord) -> BinaryIO:
+        """Open the data set bytes as they were received, without preamble and file meta."""
+        return self.objects.open(instance.object_key, offset=instance.meta_bytes)
+
+    def chunks(self, instance: InstanceRecord) -> Iterator[bytes]:
+        """Yield the Part 10 bytes of a kept instance, checking the digest as they pass.
+
+        Raises
+        ------
+        ObjectCorrupt
+            After the last byte, where they are not what was received.
+        """
+        digest = hashlib.sha256()
+        left = instance.meta_bytes
+        with self.open(instance) as stream:
+            while part := stream.read(_CHUNK):
+                digest.update(part[left:] if left < len(part) else b"")
+                left = max(0, left - len(part))
+                yield part
+        if digest.hexdigest() != instance.object_key:
+            raise ObjectCorrupt(f"object {instance.object_key} no longer has its digest")
+
+    def close(self) -> None:
+        """Let running commits finish and close the database."""
+        self._commits.close()
+        self.database.close()
+
+    def _record(self, tx: Transaction, batch: Sequence[Arrival]) -> list[arrivals.Answer]:
+        return arrivals.record(tx, batch, now=self._clock())
+
+    def _second_copy(self, arrival: Arrival, kept: arrivals.Kept) -> Verdict:
+        """Judge a copy that is not identical to the kept one: re-encoded, or a conflict (D-24)."""
+        reencoded = self._is_reencoded(arrival, kept)
+        with self.database.write() as tx:
+            if reencoded:
+                arrivals.note_resent(tx, arrival, now=self._clock())
+                return Verdict.OTHER_SYNTAX
+            arrivals.put_aside(tx, arrival, kept, now=self._clock())
+        return Verdict.CONFLICT
+
+    def _is_reencoded(self, arrival: Arrival, kept: arrivals.Kept) -> bool:
+        header = arrival.header
+        if (kept.study_instance_uid, kept.series_instance_uid) != (
+            header.study_instance_uid,
+            header.series_instance_uid,
+        ):
+            return False
+        if kept.transfer_syntax_uid == header.transfer_syntax_uid:
+            return False
+        with self.objects.open(kept.object_key) as first, self.objects.open(arrival.key) as second:
+            return same_but_for_syntax(first, second)

@@ -1,0 +1,376 @@
+"""What an arriving instance does to the catalogue, a batch at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.catalog import changes
+from storage.catalog.upsert import insert_new
+from storage.names import fold
+from storage.records import (
+    STUDY_TRANSITIONS,
+    Arrival,
+    InstanceUid,
+    ObjectKey,
+    OrderPriority,
+    StudyEvent,
+    StudyState,
+    StudyUid,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from storage.database import Transaction
+
+OPEN_WAIT = timedelta(seconds=30)
+"""Silence on an association that stays open, after which a study counts as complete all the same."""
+
+# (0040,1003) Requested Procedure Priority, PS3.3 C.4.11
+_ORDER = {
+    "STAT": OrderPriority.STAT,
+    "HIGH": OrderPriority.URGENT,
+    "ROUTINE": OrderPriority.ROUTINE,
+    "MEDIUM": OrderPriority.ROUTINE,
+    "LOW": OrderPriority.ROUTINE,
+}
+_RANK = {OrderPriority.STAT: 0, OrderPriority.URGENT: 1, OrderPriority.ROUTINE: 2}
+
+_STUDY_FACTS = (
+    "patient_id",
+    "issuer_of_patient_id",
+    "patient_name",
+    "patient_birth_date",
+    "patient_sex",
+    "study_date",
+    "study_time",
+    "accession_number",
+    "study_id",
+    "study_description",
+    "referring_physician_name",
+)
+_SERIES_FACTS = (
+    "modality",
+    "series_number",
+    "series_description",
+    "body_part_examined",
+    "protocol_name",
+    "manufacturer",
+    "station_name",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """What is already kept under an arrival's SOP Instance UID, where it differs from the arrival."""
+
+    study_instance_uid: StudyUid
+    series_instance_uid: str
+    object_key: ObjectKey
+    transfer_syntax_uid: str
+    size_bytes: int
+    meta_bytes: int
+
+
+Answer = Verdict | Kept
+"""`Kept` where only a look at both objects can tell a re-encoded copy from a conflict."""
+
+
+def record(tx: Transaction, arrivals: Sequence[Arrival], *, now: datetime) -> list[Answer]:
+    """Enter arrivals whose objects are durable; return one answer each, in order.
+
+    A new instance adds to its study's revision, or opens the next one where the study was complete.  What we wrote
+    ourselves never reopens a study.
+    """
+    known = _known(tx, [arrival.header.sop_instance_uid for arrival in arrivals])
+    answers: list[Answer] = []
+    new: dict[StudyUid, list[Arrival]] = defaultdict(list)
+    for arrival in arrivals:
+        header = arrival.header
+        kept = known.get(header.sop_instance_uid)
+        if kept is None:
+            known[header.sop_instance_uid] = _as_kept(arrival)
+            new[header.study_instance_uid].append(arrival)
+            answers.append(Verdict.STORED)
+        else:
+            answers.append(Verdict.DUPLICATE if _same(kept, arrival) else kept)
+    facts: list[dict[str, Any]] = []
+    for uid in sorted(new):  # one order for all writers, so that two batches cannot wait for each other
+        facts += _extend_study(tx, uid, new[uid], now)
+    changes.append_all(tx, facts)
+    return answers
+
+
+def release(tx: Transaction, study_uids: Iterable[StudyUid], *, now: datetime) -> None:
+    """Note that the association or request which brought these studies has ended in order."""
+    table = schema.studies
+    tx.execute(sa.update(table).where(table.c.study_instance_uid.in_(list(study_uids))).values(released_at=now))
+
+
+def note_resent(tx: Transaction, arrival: Arrival, *, now: datetime) -> None:
+    """Note a re-send of a kept instance in another transfer syntax."""
+    detail = {"transfer_syntax_uid": arrival.header.transfer_syntax_uid}
+    _append_about(tx, "instance-resent", arrival, now, detail)
+
+
+def put_aside(tx: Transaction, arrival: Arrival, kept: Kept, *, now: datetime) -> None:
+    """Enter a conflicting copy into the quarantine; the same copy again changes nothing (D-24)."""
+    elsewhere = (kept.study_instance_uid, kept.series_instance_uid) != (
+        arrival.header.study_instance_uid,
+        arrival.header.series_instance_uid,
+    )
+    row = {
+        "sop_instance_uid": arrival.header.sop_instance_uid,
+        "study_instance_uid": arrival.header.study_instance_uid,
+        "object_key": arrival.key,
+        "kept_object_key": kept.object_key,
+        "reason": "other study or series" if elsewhere else "other content",
+        "calling_aet": arrival.origin.calling_aet,
+        "address": arrival.origin.address,
+        "received_at": now,
+    }
+    if insert_new(tx, schema.quarantine, row):
+        _append_about(tx, "instance-quarantined", arrival, now, {"reason": row["reason"]})
+
+
+def _append_about(tx: Transaction, kind: str, arrival: Arrival, now: datetime, detail: Mapping[str, object]) -> None:
+    header = arrival.header
+    changes.append(
+        tx,
+        kind,
+        at=now,
+        study=header.study_instance_uid,
+        series=header.series_instance_uid,
+        instance=header.sop_instance_uid,
+        detail=detail,
+    )
+
+
+# ------------------------------------------------------------------------------------------ what is there already
+def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, Kept]:
+    studies, series, instances = schema.studies, schema.series, schema.instances
+    rows = tx.execute(
+        sa.select(
+            instances.c.sop_instance_uid,
+            studies.c.study_instance_uid,
+            series.c.series_instance_uid,
+            instances.c.object_key,
+            instances.c.transfer_syntax_uid,
+            instances.c.size_bytes,
+            instances.c.meta_bytes,
+        )
+        .join_from(instances, series, series.c.id == instances.c.series_pk)
+        .join(studies, studies.c.id == instances.c.study_pk)
+        .where(instances.c.sop_instance_uid.in_(uids))
+    )
+    return {
+        InstanceUid(row.sop_instance_uid): Kept(
+            study_instance_uid=StudyUid(row.study_instance_uid),
+            series_instance_uid=row.series_instance_uid,
+            object_key=ObjectKey(row.object_key),
+            transfer_syntax_uid=row.transfer_syntax_uid,
+            size_bytes=row.size_bytes,
+            meta_bytes=row.meta_bytes,
+        )
+        for row in rows
+    }
+
+
+def _as_kept(arrival: Arrival) -> Kept:
+    header = arrival.header
+    return Kept(
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        object_key=arrival.key,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        size_bytes=arrival.size_bytes,
+        meta_bytes=arrival.meta_bytes,
+    )
+
+
+def _same(kept: Kept, arrival: Arrival) -> bool:
+    header = arrival.header
+    return (kept.object_key, kept.study_instance_uid, kept.series_instance_uid) == (
+        arrival.key,
+        header.study_instance_uid,
+        header.series_instance_uid,
+    )
+
+
+# -------------------------------------------------------------------------------------------------- what is new
+def _extend_study(tx: Transaction, uid: StudyUid, arrivals: list[Arrival], now: datetime) -> list[dict[str, Any]]:
+    study = _study_row(tx, uid, now)
+    lifecycle, facts = _lifecycle(study, arrivals, now)
+    series_pks, new_series = _extend_series(tx, study.id, arrivals)
+    tx.execute(
+        sa.insert(schema.instances),
+        [
+            _instance_row(arrival, study.id, series_pks[arrival.header.series_instance_uid], lifecycle["revision"], now)
+            for arrival in arrivals
+        ],
+    )
+    told = _first_told(study, arrivals, _STUDY_FACTS)
+    if "patient_name" in told:
+        told["patient_name_folded"] = fold(told["patient_name"])
+    values = {
+        **lifecycle,
+        **told,
+        "modalities": _joined(study.modalities, arrivals),
+        "series_count": study.series_count + new_series,
+        "instance_count": study.instance_count + len(arrivals),
+        "identity_conflict": study.identity_conflict or _other_patient(study.patient_id, arrivals),
+        "order_priority": _most_urgent(study.order_priority, arrivals),
+    }
+    table = schema.studies
+    tx.execute(sa.update(table).where(table.c.id == study.id).values(**values))
+    return facts + [_stored(arrival, lifecycle["revision"], now) for arrival in arrivals]
+
+
+def _study_row(tx: Transaction, uid: StudyUid, now: datetime) -> sa.Row[Any]:
+    """Return the study's row, made where it is new, locked against other writers."""
+    table = schema.studies
+    query = sa.select(table).where(table.c.study_instance_uid == uid).with_for_update()
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        first = {
+            "study_instance_uid": uid,
+            "state": StudyState.RECEIVING,
+            "revision": 1,
+            "received_first": now,
+            "received_last": now,
+            "quiet_until": now + OPEN_WAIT,
+        }
+        insert_new(tx, table, first)
+        row = tx.execute(query).one()
+    return row
+
+
+def _lifecycle(
+    study: sa.Row[Any], arrivals: list[Arrival], now: datetime
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the study's lifecycle columns after these arrivals, and the change where it was reopened."""
+    if all(arrival.origin.via == "self" for arrival in arrivals):
+        return {"revision": study.revision}, []
+    state, added = STUDY_TRANSITIONS[StudyState(study.state), StudyEvent.INSTANCE]
+    revision = study.revision + added
+    gap_s = (now - study.received_last).total_seconds()
+    values = {
+        "state": state,
+        "revision": revision,
+        "received_last": now,
+        "released_at": None,
+        "quiet_until": now + OPEN_WAIT,
+        # A late instance's gap says nothing of the pace at which the rest of its revision comes.
+        "longest_gap_s": 0.0 if added else max(study.longest_gap_s, gap_s),
+    }
+    if not added:
+        return values, []
+    return values, [changes.fact("study-reopened", at=now, study=study.study_instance_uid, revision=revision)]
+
+
+def _extend_series(tx: Transaction, study_pk: int, arrivals: list[Arrival]) -> tuple[dict[str, int], int]:
+    """Return the key of every series touched, and how many of them are new."""
+    table = schema.series
+    touched: dict[str, list[Arrival]] = defaultdict(list)
+    for arrival in arrivals:
+        touched[arrival.header.series_instance_uid].append(arrival)
+    rows = {
+        row.series_instance_uid: row
+        for row in tx.execute(
+            sa.select(table).where(table.c.study_pk == study_pk, table.c.series_instance_uid.in_(list(touched)))
+        )
+    }
+    keys: dict[str, int] = {}
+    for uid, members in touched.items():
+        row = rows.get(uid)
+        if row is None:
+            told = _first_told(None, members, _SERIES_FACTS)
+            added = {"study_pk": study_pk, "series_instance_uid": uid, "instance_count": len(members), **told}
+            keys[uid] = tx.execute(sa.insert(table).values(**added).returning(table.c.id)).scalar_one()
+            continue
+        keys[uid] = row.id
+        told = _first_told(row, members, _SERIES_FACTS)
+        grown = {"instance_count": row.instance_count + len(members), **told}
+        tx.execute(sa.update(table).where(table.c.id == row.id).values(**grown))
+    return keys, len(touched) - len(rows)
+
+
+def _instance_row(arrival: Arrival, study_pk: int, series_pk: int, revision: int, now: datetime) -> dict[str, Any]:
+    header, origin = arrival.header, arrival.origin
+    return {
+        "study_pk": study_pk,
+        "series_pk": series_pk,
+        "sop_instance_uid": header.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "object_key": arrival.key,
+        "size_bytes": arrival.size_bytes,
+        "meta_bytes": arrival.meta_bytes,
+        "instance_number": header.instance_number,
+        "image_type": "\\".join(header.image_type),
+        "rows": header.rows,
+        "columns": header.columns,
+        "number_of_frames": header.number_of_frames,
+        "image_position_patient": _numbers(header.image_position_patient),
+        "image_orientation_patient": _numbers(header.image_orientation_patient),
+        "revision": revision,
+        "received_at": now,
+        "via": origin.via,
+        "calling_aet": origin.calling_aet,
+        "called_aet": origin.called_aet,
+        "address": origin.address,
+    }
+
+
+def _stored(arrival: Arrival, revision: int, now: datetime) -> dict[str, Any]:
+    header = arrival.header
+    return changes.fact(
+        "instance-stored",
+        at=now,
+        study=header.study_instance_uid,
+        series=header.series_instance_uid,
+        instance=header.sop_instance_uid,
+        revision=revision,
+    )
+
+
+def _first_told(row: sa.Row[Any] | None, arrivals: list[Arrival], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the attributes that the row lacks and an arrival has; what was told first stays."""
+    told: dict[str, Any] = {}
+    for name in names:
+        if row is not None and getattr(row, name) is not None:
+            continue
+        for arrival in arrivals:
+            value = getattr(arrival.header, name)
+            if value is not None:
+                told[name] = value
+                break
+    return told
+
+
+def _joined(modalities: str, arrivals: list[Arrival]) -> str:
+    found = set(modalities.split("\\")) | {arrival.header.modality or "" for arrival in arrivals}
+    return "\\".join(sorted(found - {""}))
+
+
+def _other_patient(patient_id: str | None, arrivals: list[Arrival]) -> bool:
+    """Tell whether these arrivals name more than one patient (D-25): flagged, never merged."""
+    ids = {patient_id} | {arrival.header.patient_id for arrival in arrivals}
+    return len(ids - {None}) > 1
+
+
+def _most_urgent(known: str | None, arrivals: list[Arrival]) -> OrderPriority | None:
+    asked = [_ORDER.get((arrival.header.requested_procedure_priority or "").upper()) for arrival in arrivals]
+    orders = [order for order in [OrderPriority(known) if known else None, *asked] if order is not None]
+    return min(orders, key=_RANK.__getitem__, default=None)
+
+
+def _numbers(values: tuple[float, ...] | None) -> str | None:
+    return None if values is None else "\\".join(repr(value) for value in values)

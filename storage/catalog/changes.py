@@ -1,0 +1,92 @@
+"""The change feed: appended facts in one order, any number of readers, each with its own cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.records import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from storage.database import Transaction
+
+_ORDER_LOCK = 0x0052_4F49  # any fixed number: "ROI"
+
+KINDS = (
+    "instance-stored",
+    "instance-resent",
+    "instance-quarantined",
+    "study-complete",
+    "study-reopened",
+    "study-triaged",
+    "result-superseded",
+    "job-failed",
+    "priority-changed",
+)
+
+
+def append(
+    tx: Transaction,
+    kind: str,
+    *,
+    at: datetime,
+    study: str | None = None,
+    series: str | None = None,
+    instance: str | None = None,
+    revision: int | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Append one fact; `detail` carries no patient data."""
+    append_all(tx, [fact(kind, at=at, study=study, series=series, instance=instance, revision=revision, detail=detail)])
+
+
+def fact(
+    kind: str,
+    *,
+    at: datetime,
+    study: str | None = None,
+    series: str | None = None,
+    instance: str | None = None,
+    revision: int | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Return the row of one fact, for `append_all`."""
+    return {
+        "kind": kind,
+        "study_instance_uid": study,
+        "series_instance_uid": series,
+        "sop_instance_uid": instance,
+        "revision": revision,
+        "detail": dict(detail or {}),
+        "at": at,
+    }
+
+
+def append_all(tx: Transaction, facts: Sequence[dict[str, Any]]) -> None:
+    """Append facts in this order.
+
+    On PostgreSQL appenders take turns until they commit: a sequence alone would let a later number become visible
+    before an earlier one, and a reader's cursor would skip it for ever.
+    """
+    if not facts:
+        return
+    if tx.dialect.name == "postgresql":
+        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_ORDER_LOCK)))
+    tx.execute(sa.insert(schema.changes), list(facts))
+
+
+def since(tx: Transaction, cursor: int, *, limit: int = 1000) -> list[Change]:
+    """Return up to `limit` changes after `cursor`, oldest first."""
+    table = schema.changes
+    rows = tx.execute(sa.select(table).where(table.c.seq > cursor).order_by(table.c.seq).limit(limit))
+    return [Change(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for a row's columns
+
+
+def last_seq(tx: Transaction) -> int:
+    """Return the cursor of a reader that has seen everything so far."""
+    return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(schema.changes.c.seq), 0))).scalar_one())

@@ -1,0 +1,179 @@
+"""Jobs: the table is the truth; a lease holds a job, a heartbeat holds the lease, attempts are counted here."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.catalog import changes
+from storage.catalog.upsert import insert_new
+from storage.records import Job, JobId, JobState, StudyUid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from storage.database import Transaction
+
+_jobs, _studies = schema.jobs, schema.studies
+
+MAX_ATTEMPTS = 3
+RETRY_WAIT = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRef:
+    """What a job needs to name its model."""
+
+    id: str
+    version: str
+    digest: str
+
+
+def create(
+    tx: Transaction, uid: StudyUid, revision: int, models: Iterable[ModelRef], *, due_at: datetime, now: datetime
+) -> list[JobId]:
+    """Insert a waiting job for each model that has none on this revision; return the new ones."""
+    study_pk = tx.execute(sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid)).scalar_one()
+    created: list[JobId] = []
+    for model in models:
+        job = JobId(secrets.token_hex(16))
+        row = {
+            "id": job,
+            "study_pk": study_pk,
+            "revision": revision,
+            "model_id": model.id,
+            "model_version": model.version,
+            "model_digest": model.digest,
+            "state": JobState.WAITING,
+            "due_at": due_at,
+            "created_at": now,
+        }
+        if insert_new(tx, _jobs, row):
+            created.append(job)
+    return created
+
+
+def claim(tx: Transaction, *, owner: str, lease: timedelta, now: datetime) -> Job | None:
+    """Take the waiting job that is due first; None where none waits."""
+    first = (
+        sa.select(_jobs.c.id)
+        .where(_jobs.c.state == JobState.WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
+        .order_by(_jobs.c.due_at, _jobs.c.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    taken = tx.execute(
+        sa.update(_jobs)
+        .where(_jobs.c.id == first, _jobs.c.state == JobState.WAITING)
+        .values(
+            state=JobState.RUNNING,
+            lease_owner=owner,
+            lease_until=now + lease,
+            attempts=_jobs.c.attempts + 1,
+            claimed_at=now,
+        )
+        .returning(_jobs.c.id)
+    ).scalar_one_or_none()
+    return None if taken is None else get(tx, JobId(taken))
+
+
+def heartbeat(tx: Transaction, job: JobId, *, owner: str, lease: timedelta, now: datetime) -> bool:
+    """Prolong the lease; False where it is no longer the owner's, and the run must stop."""
+    held = tx.execute(_held(job, owner).values(lease_until=now + lease))
+    return held.rowcount == 1
+
+
+def end(tx: Transaction, job: JobId, *, owner: str, state: JobState, reason: str | None, now: datetime) -> bool:
+    """End a run as DONE or FAILED; False where the lease is no longer the owner's, and nothing may be written."""
+    ended = tx.execute(
+        _held(job, owner).values(state=state, reason=reason, ended_at=now, lease_owner=None, lease_until=None)
+    )
+    return ended.rowcount == 1
+
+
+def retry(tx: Transaction, job: JobId, *, owner: str, reason: str, now: datetime) -> bool:
+    """Put a run that failed back to WAITING; False where the lease is lost or no attempt is left."""
+    back = tx.execute(
+        _held(job, owner)
+        .where(_jobs.c.attempts < MAX_ATTEMPTS)
+        .values(state=JobState.WAITING, reason=reason, lease_owner=None, lease_until=None, not_before=now + RETRY_WAIT)
+    )
+    return back.rowcount == 1
+
+
+def release_expired(tx: Transaction, *, now: datetime) -> None:
+    """Put runs whose lease is over back to WAITING where an attempt is left."""
+    tx.execute(
+        sa.update(_jobs)
+        .where(_jobs.c.state == JobState.RUNNING, _jobs.c.lease_until < now, _jobs.c.attempts < MAX_ATTEMPTS)
+        .values(state=JobState.WAITING, reason="lease over", lease_owner=None, lease_until=None)
+    )
+
+
+def take_over_spent(tx: Transaction, *, owner: str, lease: timedelta, now: datetime) -> list[Job]:
+    """Take the runs whose lease is over and whose attempts are spent, to be ended as FAILED."""
+    taken = tx.execute(
+        sa.update(_jobs)
+        .where(_jobs.c.state == JobState.RUNNING, _jobs.c.lease_until < now, _jobs.c.attempts >= MAX_ATTEMPTS)
+        .values(lease_owner=owner, lease_until=now + lease)
+        .returning(_jobs.c.id)
+    ).scalars()
+    return [get(tx, JobId(job)) for job in list(taken)]
+
+
+def waiting(tx: Transaction, *, now: datetime, limit: int = 100) -> list[JobId]:
+    """Return waiting jobs, due first: those whose doorbell may have been lost."""
+    query = (
+        sa.select(_jobs.c.id)
+        .where(_jobs.c.state == JobState.WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
+        .order_by(_jobs.c.due_at)
+        .limit(limit)
+    )
+    return [JobId(job) for job in tx.execute(query).scalars()]
+
+
+def get(tx: Transaction, job: JobId) -> Job:
+    """Return one job."""
+    query = (
+        sa.select(_jobs, _studies.c.study_instance_uid)
+        .join_from(_jobs, _studies, _studies.c.id == _jobs.c.study_pk)
+        .where(_jobs.c.id == job)
+    )
+    return as_job(tx.execute(query).one())
+
+
+def set_due(tx: Transaction, uid: StudyUid, *, due_at: datetime) -> None:
+    """Move the waiting jobs of a study to its new due time."""
+    study = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid).scalar_subquery()
+    tx.execute(
+        sa.update(_jobs).where(_jobs.c.study_pk == study, _jobs.c.state == JobState.WAITING).values(due_at=due_at)
+    )
+
+
+def note_failed(tx: Transaction, job: Job, *, reason: str, now: datetime) -> None:
+    """Append the fact that a job ended as FAILED."""
+    changes.append(
+        tx,
+        "job-failed",
+        at=now,
+        study=job.study_instance_uid,
+        revision=job.revision,
+        detail={"model": job.model_id, "reason": reason, "attempts": job.attempts},
+    )
+
+
+def as_job(row: sa.Row[Any]) -> Job:
+    """Return the record of a row of `schema.jobs` joined with its study's UID."""
+    values = {name: getattr(row, name) for name in Job.__slots__}
+    return Job(**{**values, "state": JobState(row.state)})
+
+
+def _held(job: JobId, owner: str) -> sa.Update:
+    return sa.update(_jobs).where(_jobs.c.id == job, _jobs.c.state == JobState.RUNNING, _jobs.c.lease_owner == owner)

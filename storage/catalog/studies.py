@@ -1,0 +1,220 @@
+"""Studies, their series and instances: reading them, and moving a study through its lifecycle."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.catalog import changes
+from storage.errors import CatalogueUnknown
+from storage.records import (
+    STUDY_TRANSITIONS,
+    InstanceRecord,
+    InstanceUid,
+    ObjectKey,
+    OrderPriority,
+    SeriesRecord,
+    SeriesUid,
+    StudyEvent,
+    StudyRecord,
+    StudyState,
+    StudyUid,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from storage.database import Transaction
+
+_studies, _series, _instances = schema.studies, schema.series, schema.instances
+
+
+# --------------------------------------------------------------------------------------------------- reading
+def get(tx: Transaction, uid: StudyUid) -> StudyRecord:
+    """Return one study; `CatalogueUnknown` where it is not here."""
+    row = tx.execute(sa.select(_studies).where(_studies.c.study_instance_uid == uid)).one_or_none()
+    if row is None:
+        raise CatalogueUnknown(f"no study {uid}")
+    return as_study(row)
+
+
+def exists(tx: Transaction, uid: StudyUid) -> bool:
+    """Tell whether the study is here."""
+    query = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid)
+    return tx.execute(query).one_or_none() is not None
+
+
+def series_of(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tuple[SeriesRecord, ...]]:
+    """Return the series of each study, by Series Number."""
+    query = (
+        sa.select(_studies.c.study_instance_uid, _series)
+        .join_from(_series, _studies, _studies.c.id == _series.c.study_pk)
+        .where(_studies.c.study_instance_uid.in_(list(uids)))
+        .order_by(_series.c.series_number, _series.c.id)
+    )
+    found: dict[StudyUid, list[SeriesRecord]] = defaultdict(list)
+    for row in tx.execute(query):
+        found[StudyUid(row.study_instance_uid)].append(as_series(row))
+    return {uid: tuple(rows) for uid, rows in found.items()}
+
+
+def instances_of(
+    tx: Transaction, study: StudyUid, *, series: SeriesUid | None = None, instance: InstanceUid | None = None
+) -> list[InstanceRecord]:
+    """Return the instances of a study, or of one series, or one instance, in the order they came."""
+    query = (
+        sa.select(
+            _studies.c.study_instance_uid,
+            _series.c.series_instance_uid,
+            _series.c.modality,
+            _series.c.series_number,
+            _series.c.series_description,
+            _series.c.body_part_examined,
+            _instances,
+        )
+        .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
+        .join(_studies, _studies.c.id == _instances.c.study_pk)
+        .where(_studies.c.study_instance_uid == study)
+        .order_by(_series.c.series_number, _series.c.id, _instances.c.instance_number, _instances.c.id)
+    )
+    if series is not None:
+        query = query.where(_series.c.series_instance_uid == series)
+    if instance is not None:
+        query = query.where(_instances.c.sop_instance_uid == instance)
+    return [_as_instance(row) for row in tx.execute(query)]
+
+
+def referenced_keys(tx: Transaction) -> set[ObjectKey]:
+    """Return the key of every object that a row needs, quarantined ones included."""
+    wanted = sa.union(sa.select(_instances.c.object_key), sa.select(schema.quarantine.c.object_key))
+    return {ObjectKey(key) for key in tx.execute(wanted).scalars()}
+
+
+# ------------------------------------------------------------------------------------------------- lifecycle
+def receiving(tx: Transaction, *, now: datetime) -> list[StudyRecord]:
+    """Return the studies still receiving for which something speaks for completion: a release, or silence."""
+    query = (
+        sa.select(_studies)
+        .where(_studies.c.state == StudyState.RECEIVING)
+        .where(sa.or_(_studies.c.released_at.is_not(None), _studies.c.quiet_until <= now))
+        .order_by(_studies.c.received_last)
+        .limit(200)
+    )
+    return [as_study(row) for row in tx.execute(query)]
+
+
+def anything_receiving(tx: Transaction) -> bool:
+    """Tell whether any study is receiving."""
+    query = sa.select(_studies.c.id).where(_studies.c.state == StudyState.RECEIVING).limit(1)
+    return tx.execute(query).one_or_none() is not None
+
+
+def complete(tx: Transaction, study: StudyRecord, *, reason: str, now: datetime) -> StudyRecord | None:
+    """Move a receiving study to COMPLETE; None where an instance or another process was faster."""
+    state, _ = STUDY_TRANSITIONS[study.state, StudyEvent.EVIDENCE]
+    moved = tx.execute(
+        sa.update(_studies)
+        .where(
+            _studies.c.study_instance_uid == study.study_instance_uid,
+            _studies.c.state == study.state,
+            _studies.c.revision == study.revision,
+            _studies.c.received_last == study.received_last,
+        )
+        .values(
+            state=state, completed_at=now, completion_reason=reason, ready_at=sa.func.coalesce(_studies.c.ready_at, now)
+        )
+    )
+    if moved.rowcount == 0:
+        return None
+    changes.append(
+        tx,
+        "study-complete",
+        at=now,
+        study=study.study_instance_uid,
+        revision=study.revision,
+        detail={"reason": reason, "instances": study.instance_count},
+    )
+    return get(tx, study.study_instance_uid)
+
+
+def settle(tx: Transaction, uid: StudyUid, *, now: datetime) -> bool:
+    """Move a complete study to TRIAGED once every job of its revision has ended; tell whether it moved."""
+    study = get(tx, uid)
+    if study.state is not StudyState.COMPLETE or _open_jobs(tx, uid, study.revision):
+        return False
+    state, _ = STUDY_TRANSITIONS[study.state, StudyEvent.SETTLED]
+    moved = tx.execute(
+        sa.update(_studies)
+        .where(
+            _studies.c.study_instance_uid == uid,
+            _studies.c.state == study.state,
+            _studies.c.revision == study.revision,
+        )
+        .values(state=state)
+    )
+    if moved.rowcount:
+        changes.append(tx, "study-triaged", at=now, study=uid, revision=study.revision)
+    return bool(moved.rowcount)
+
+
+def _open_jobs(tx: Transaction, uid: StudyUid, revision: int) -> bool:
+    jobs = schema.jobs
+    query = (
+        sa.select(jobs.c.id)
+        .join(_studies, _studies.c.id == jobs.c.study_pk)
+        .where(
+            _studies.c.study_instance_uid == uid,
+            jobs.c.revision == revision,
+            jobs.c.state.in_(("WAITING", "RUNNING")),
+        )
+        .limit(1)
+    )
+    return tx.execute(query).one_or_none() is not None
+
+
+# -------------------------------------------------------------------------------------------------- priority
+def set_due(tx: Transaction, uid: StudyUid, *, due_at: datetime | None, ai_urgency: str | None) -> None:
+    """Enter when the study is due, and the AI's share in it."""
+    tx.execute(
+        sa.update(_studies).where(_studies.c.study_instance_uid == uid).values(due_at=due_at, ai_urgency=ai_urgency)
+    )
+
+
+def set_order_priority(tx: Transaction, uid: StudyUid, priority: OrderPriority | None) -> None:
+    """Enter the clinical order's priority."""
+    tx.execute(sa.update(_studies).where(_studies.c.study_instance_uid == uid).values(order_priority=priority))
+
+
+def set_manual_priority(tx: Transaction, uid: StudyUid, priority: OrderPriority | None, *, by: str) -> None:
+    """Enter a named person's priority; None takes it back."""
+    tx.execute(
+        sa.update(_studies).where(_studies.c.study_instance_uid == uid).values(manual_priority=priority, manual_by=by)
+    )
+
+
+# --------------------------------------------------------------------------------------------------- records
+def as_study(row: sa.Row[Any]) -> StudyRecord:
+    """Return the record of a row of `schema.studies`."""
+    values = {name: getattr(row, name) for name in StudyRecord.__slots__}
+    values["modalities"] = tuple(part for part in row.modalities.split("\\") if part)
+    values["state"] = StudyState(row.state)
+    for name in ("order_priority", "manual_priority"):
+        values[name] = OrderPriority(values[name]) if values[name] else None
+    return StudyRecord(**values)
+
+
+def as_series(row: sa.Row[Any]) -> SeriesRecord:
+    """Return the record of a row of `schema.series` joined with its study's UID."""
+    return SeriesRecord(**{name: getattr(row, name) for name in SeriesRecord.__slots__})
+
+
+def _as_instance(row: sa.Row[Any]) -> InstanceRecord:
+    values = {name: getattr(row, name) for name in InstanceRecord.__slots__}
+    values["image_type"] = tuple(part for part in row.image_type.split("\\") if part)
+    for name in ("image_position_patient", "image_orientation_patient"):
+        values[name] = tuple(float(part) for part in values[name].split("\\")) if values[name] else None
+    return InstanceRecord(**values)

@@ -1,0 +1,22 @@
+"""Insert unless it is there: the one statement that the two databases spell through different modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import sqlalchemy as sa
+
+    from storage.database import Transaction
+
+def _insert(tx: Transaction, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def insert_new(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert `row` unless a unique constraint already holds one like it; tell whether it was inserted."""
+    return tx.execute(_insert(tx, table).values(**row).on_conflict_do_nothing()).rowcount == 1

@@ -1,0 +1,135 @@
+"""The reading worklist: one row per study in the order to read, with what AI did and did not do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.catalog import results, studies
+from storage.catalog.jobs import as_job
+from storage.records import (
+    Coverage,
+    CoverageRecord,
+    Job,
+    JobState,
+    OrderPriority,
+    Outcome,
+    ResultRecord,
+    StudyRecord,
+    StudyUid,
+    WorklistEntry,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
+
+    from storage.database import Transaction
+
+_studies, _jobs = schema.studies, schema.jobs
+_MICROSECONDS = 1_000_000
+
+
+def page(
+    tx: Transaction, *, targets: Mapping[OrderPriority, timedelta], limit: int, offset: int = 0
+) -> list[WorklistEntry]:
+    """Return entries in reading order: a person's STAT first, then `due_at`, then `ready_at`.
+
+    A study that is still receiving for the first time has no `due_at`; it stands where its order and arrival would
+    put it, so that it is seen even where nothing ever completes it.
+    """
+    rows = tx.execute(sa.select(_studies).order_by(*_reading_order(targets)).limit(limit).offset(offset))
+    return _entries(tx, [studies.as_study(row) for row in rows])
+
+
+def entry(tx: Transaction, uid: StudyUid) -> WorklistEntry:
+    """Return one study's entry; `CatalogueUnknown` where it is not here."""
+    return _entries(tx, [studies.get(tx, uid)])[0]
+
+
+def count(tx: Transaction) -> int:
+    """Return how many studies the worklist holds."""
+    return int(tx.execute(sa.select(sa.func.count()).select_from(_studies)).scalar_one())
+
+
+def _reading_order(targets: Mapping[OrderPriority, timedelta]) -> list[sa.ColumnElement[object]]:
+    stat_first = sa.case((_studies.c.manual_priority == OrderPriority.STAT, 0), else_=1)
+    wait = sa.case(
+        *((_studies.c.order_priority == order, _in_microseconds(target)) for order, target in targets.items()),
+        else_=_in_microseconds(targets[OrderPriority.ROUTINE]),
+    )
+    arrived = sa.type_coerce(_studies.c.received_first, sa.BigInteger)
+    due = sa.func.coalesce(sa.type_coerce(_studies.c.due_at, sa.BigInteger), arrived + wait)
+    ready = sa.func.coalesce(sa.type_coerce(_studies.c.ready_at, sa.BigInteger), arrived)
+    return [stat_first, due, ready, _studies.c.id]
+
+
+def _in_microseconds(wait: timedelta) -> int:
+    return round(wait.total_seconds() * _MICROSECONDS)
+
+
+def _entries(tx: Transaction, found: list[StudyRecord]) -> list[WorklistEntry]:
+    uids = [study.study_instance_uid for study in found]
+    all_series = studies.series_of(tx, uids)
+    all_results = results.of_studies(tx, uids)
+    all_jobs = _jobs_of(tx, uids)
+    return [
+        WorklistEntry(
+            study=study,
+            series=all_series.get(study.study_instance_uid, ()),
+            coverage=_coverage(
+                study, all_jobs[study.study_instance_uid], all_results.get(study.study_instance_uid, ())
+            ),
+            results=all_results.get(study.study_instance_uid, ()),
+        )
+        for study in found
+    ]
+
+
+def _jobs_of(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, list[Job]]:
+    query = (
+        sa.select(_jobs, _studies.c.study_instance_uid)
+        .join_from(_jobs, _studies, _studies.c.id == _jobs.c.study_pk)
+        .where(_studies.c.study_instance_uid.in_(list(uids)))
+        .order_by(_jobs.c.revision)
+    )
+    found: dict[StudyUid, list[Job]] = defaultdict(list)
+    for row in tx.execute(query):
+        found[StudyUid(row.study_instance_uid)].append(as_job(row))
+    return found
+
+
+def _coverage(study: StudyRecord, jobs: list[Job], ended: tuple[ResultRecord, ...]) -> tuple[CoverageRecord, ...]:
+    """Judge each model by its newest job; a study without jobs has one line that says so."""
+    newest = {job.model_id: job for job in jobs}
+    if not newest:
+        known = study.ready_at is not None
+        return (CoverageRecord(model_id="", coverage=Coverage.NO_MODEL_APPLIES if known else Coverage.WAITING),)
+    by_job = {record.job_id: record for record in ended}
+    return tuple(_of_job(job, by_job.get(job.id)) for job in newest.values())
+
+
+_OF_STATE = {JobState.WAITING: Coverage.WAITING, JobState.RUNNING: Coverage.RUNNING, JobState.FAILED: Coverage.FAILED}
+_OF_OUTCOME = {
+    Outcome.FLAGGED: Coverage.ANALYSED,
+    Outcome.NOT_FLAGGED: Coverage.ANALYSED,
+    Outcome.NOT_SUITABLE: Coverage.NOT_SUITABLE,
+    Outcome.FAILED: Coverage.FAILED,
+}
+
+
+def _of_job(job: Job, ended: ResultRecord | None) -> CoverageRecord:
+    if ended is None:
+        return CoverageRecord(
+            model_id=job.model_id, coverage=_OF_STATE[job.state], reason=job.reason, revision=job.revision
+        )
+    return CoverageRecord(
+        model_id=job.model_id,
+        coverage=_OF_OUTCOME[ended.result.outcome],
+        reason=ended.result.reason,
+        outcome=ended.result.outcome,
+        revision=job.revision,
+    )

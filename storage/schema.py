@@ -1,0 +1,233 @@
+"""The catalogue's tables, the same on SQLite and PostgreSQL.
+
+Times are microseconds since 1970 UTC in a BIGINT (`UtcTime`), so that both databases order them alike.  Several
+values of one attribute are joined by a backslash, as in DICOM.  No table holds a path or a name from the network.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """A timezone-aware UTC time, kept as microseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002, D102
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_Uid = sa.String(64)
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("study_instance_uid", _Uid, nullable=False, unique=True),
+    # patient, as the first instance told it
+    sa.Column("patient_id", sa.Text),
+    sa.Column("issuer_of_patient_id", sa.Text),
+    sa.Column("patient_name", sa.Text),
+    sa.Column("patient_name_folded", sa.Text, index=True),
+    sa.Column("patient_birth_date", sa.Text),
+    sa.Column("patient_sex", sa.Text),
+    sa.Column("identity_conflict", sa.Boolean, nullable=False, default=False),
+    # study
+    sa.Column("study_date", sa.Text),
+    sa.Column("study_time", sa.Text),
+    sa.Column("accession_number", sa.Text, index=True),
+    sa.Column("study_id", sa.Text),
+    sa.Column("study_description", sa.Text),
+    sa.Column("referring_physician_name", sa.Text),
+    sa.Column("modalities", sa.Text, nullable=False, default=""),
+    sa.Column("series_count", sa.Integer, nullable=False, default=0),
+    sa.Column("instance_count", sa.Integer, nullable=False, default=0),
+    # lifecycle
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False, default=1),
+    sa.Column("received_first", UtcTime, nullable=False),
+    sa.Column("received_last", UtcTime, nullable=False),
+    sa.Column("released_at", UtcTime),
+    sa.Column("longest_gap_s", sa.Float, nullable=False, default=0.0),
+    sa.Column("quiet_until", UtcTime, nullable=False),
+    sa.Column("completed_at", UtcTime),
+    sa.Column("completion_reason", sa.Text),
+    # the reading list
+    sa.Column("ready_at", UtcTime),
+    sa.Column("due_at", UtcTime),
+    sa.Column("order_priority", sa.String(16)),
+    sa.Column("manual_priority", sa.String(16)),
+    sa.Column("manual_by", sa.Text),
+    sa.Column("ai_urgency", sa.String(16)),
+    sa.Index("ix_studies_patient_id_study_date", "patient_id", "study_date"),
+    sa.Index("ix_studies_study_date", "study_date"),
+    sa.Index("ix_studies_state_quiet_until", "state", "quiet_until"),
+    sa.Index("ix_studies_due_at", "due_at"),
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("study_pk", _Id, sa.ForeignKey("studies.id"), nullable=False),
+    sa.Column("series_instance_uid", _Uid, nullable=False),
+    sa.Column("modality", sa.Text),
+    sa.Column("series_number", sa.Integer),
+    sa.Column("series_description", sa.Text),
+    sa.Column("body_part_examined", sa.Text),
+    sa.Column("protocol_name", sa.Text),
+    sa.Column("manufacturer", sa.Text),
+    sa.Column("station_name", sa.Text),
+    sa.Column("instance_count", sa.Integer, nullable=False, default=0),
+    sa.UniqueConstraint("study_pk", "series_instance_uid"),
+    sa.Index("ix_series_series_instance_uid", "series_instance_uid"),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("series_pk", _Id, sa.ForeignKey("series.id"), nullable=False, index=True),
+    sa.Column("study_pk", _Id, sa.ForeignKey("studies.id"), nullable=False, index=True),
+    sa.Column("sop_instance_uid", _Uid, nullable=False, unique=True),
+    sa.Column("sop_class_uid", _Uid, nullable=False),
+    sa.Column("transfer_syntax_uid", _Uid, nullable=False),
+    sa.Column("object_key", sa.String(64), nullable=False, index=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("meta_bytes", sa.Integer, nullable=False),
+    sa.Column("instance_number", sa.Integer),
+    sa.Column("image_type", sa.Text, nullable=False, default=""),
+    sa.Column("rows", sa.Integer),
+    sa.Column("columns", sa.Integer),
+    sa.Column("number_of_frames", sa.Integer),
+    sa.Column("image_position_patient", sa.Text),
+    sa.Column("image_orientation_patient", sa.Text),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("via", sa.String(16), nullable=False),
+    sa.Column("calling_aet", sa.Text, nullable=False, default=""),
+    sa.Column("called_aet", sa.Text, nullable=False, default=""),
+    sa.Column("address", sa.Text, nullable=False, default=""),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("sop_instance_uid", _Uid, nullable=False, index=True),
+    sa.Column("study_instance_uid", _Uid, nullable=False),
+    sa.Column("object_key", sa.String(64), nullable=False, index=True),
+    sa.Column("kept_object_key", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("calling_aet", sa.Text, nullable=False, default=""),
+    sa.Column("address", sa.Text, nullable=False, default=""),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("sop_instance_uid", "object_key"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("study_pk", _Id, sa.ForeignKey("studies.id"), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("model_id", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("model_digest", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("due_at", UtcTime, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("claimed_at", UtcTime),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("lease_owner", sa.Text),
+    sa.Column("lease_until", UtcTime),
+    sa.Column("not_before", UtcTime),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("study_pk", "revision", "model_digest"),
+    sa.Index("ix_jobs_state_due_at", "state", "due_at"),
+)
+
+results = sa.Table(
+    "results",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), nullable=False, unique=True),
+    sa.Column("study_pk", _Id, sa.ForeignKey("studies.id"), nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("model_id", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("model_digest", sa.String(64), nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text, nullable=False, default=""),
+    sa.Column("findings", sa.JSON, nullable=False),
+    sa.Column("urgency", sa.String(16)),
+    sa.Column("raises", sa.Boolean, nullable=False),
+    sa.Column("series_instance_uid", _Uid),
+    sa.Column("series_reasons", sa.JSON, nullable=False),
+    sa.Column("provenance", sa.JSON, nullable=False),
+    sa.Column("times", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("superseded_by", sa.Integer),
+    sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
+)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("study_instance_uid", _Uid),
+    sa.Column("series_instance_uid", _Uid),
+    sa.Column("sop_instance_uid", _Uid),
+    sa.Column("revision", sa.Integer),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.String(48), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+peers = sa.Table(
+    "peers",
+    metadata,
+    sa.Column("aet", sa.String(16), primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("port", sa.Integer),
+    sa.Column("added_at", UtcTime, nullable=False),
+)
