@@ -13,6 +13,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 class Urgency(StrEnum):
     """How soon a finding wants a reader; the worklist turns it into minutes."""
 

@@ -1,0 +1,1 @@
+"""Reference models: computer-drawn phantoms, their DICOM, training and evaluation."""

@@ -1,0 +1,280 @@
+"""The closed vocabulary of steps between an input and a network, and between its logits and a score.
+
+A chain is data: step names with parameters, never code from a file.  Its canonical JSON, step versions included, is
+part of a model's digest, so a changed step makes another model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.contract import Radiograph, Volume
+from models.errors import ChainInvalid
+
+Floats = npt.NDArray[np.float32]
+Parameter = float | int | Sequence[float] | Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One named step and its parameters."""
+
+    name: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """Steps from a `Volume` or `Radiograph` to the network's input (`before`), and from logits to scores (`after`)."""
+
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+
+    def canonical(self) -> str:
+        """Give the chain as JSON with sorted keys and each step's version: equal text, equal chain."""
+        return json.dumps(
+            {
+                side: [{"step": step.name, "version": _version(step), **step.parameters} for step in steps]
+                for side, steps in (("after", self.after), ("before", self.before))
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frames:
+    """What passes from step to step.
+
+    `pixels` is float32, (slices, rows, columns) and, after a channel step, (items, channels, rows, columns).
+    `source` says for each input slice which item it went into.
+    """
+
+    pixels: Floats
+    spacing_mm: tuple[float, float, float]
+    source: tuple[int, ...]
+
+
+def prepare(image: Volume | Radiograph, steps: Sequence[Step]) -> Frames:
+    """Run the steps before the network.
+
+    Parameters
+    ----------
+    image
+        A volume in Hounsfield units, or a radiograph in 0..1.
+    steps
+        `Chain.before`.
+
+    Raises
+    ------
+    ChainInvalid
+        A step that the vocabulary does not hold.
+    """
+    frames = _from_volume(image) if isinstance(image, Volume) else _from_radiograph(image)
+    for step in steps:
+        frames = _look_up(step, BEFORE)[1](frames, step.parameters)
+    return frames
+
+
+def reduce_scores(logits: Floats, steps: Sequence[Step]) -> Floats:
+    """Run the steps after the network: (items, findings) logits to (findings,) scores in 0..1.
+
+    Raises
+    ------
+    ChainInvalid
+        A step that the vocabulary does not hold.
+    """
+    for step in steps:
+        logits = _look_up(step, AFTER)[1](logits, step.parameters)
+    return logits
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Give 1 / (1 + exp(-x)), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64))), dtype=np.float32)
+
+
+def _from_volume(image: Volume) -> Frames:
+    return Frames(pixels=image.voxels, spacing_mm=image.spacing_mm, source=tuple(range(len(image.voxels))))
+
+
+def _from_radiograph(image: Radiograph) -> Frames:
+    return Frames(pixels=image.pixels[None], spacing_mm=(1.0, 1.0, 1.0), source=(0,))
+
+
+# ------------------------------------------------------------------ before the network
+
+
+def _slabs(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Average neighbouring thin slices to slabs of about `thickness_mm`; thick slices stay as they are."""
+    each = max(1, round(_number(parameters, "thickness_mm") / frames.spacing_mm[0]))
+    if each == 1:
+        return frames
+    starts = np.arange(0, len(frames.pixels), each)
+    counts = np.diff([*starts, len(frames.pixels)]).astype(np.float32)
+    pixels = np.add.reduceat(frames.pixels, starts, axis=0) / counts[:, None, None]
+    step, rows, columns = frames.spacing_mm
+    source = tuple(item // each for item in frames.source)
+    return Frames(pixels=pixels.astype(np.float32), spacing_mm=(step * each, rows, columns), source=source)
+
+
+def _resample_in_plane(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Average to square pixels of `pixel_mm` on a centred grid of `size`, `outside` where the image ends."""
+    size, pixel_mm, outside = (
+        int(_number(parameters, "size")),
+        *(_number(parameters, key) for key in ("pixel_mm", "outside")),
+    )
+    step, row_mm, column_mm = frames.spacing_mm
+    _, rows, columns = frames.pixels.shape
+    down = _area_weights(rows, size, row_mm / pixel_mm)
+    across = _area_weights(columns, size, column_mm / pixel_mm)
+    covered = np.outer(down.sum(axis=1), across.sum(axis=1))
+    pixels = down @ frames.pixels @ across.T + np.float32(outside) * (1 - covered)
+    return replace(frames, pixels=pixels.astype(np.float32), spacing_mm=(step, pixel_mm, pixel_mm))
+
+
+def _windows_with_neighbours(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Make channels: the first window of the slice below, this slice and the slice above, then the others of this one.
+
+    `windows` lists (level, width) in Hounsfield units; each is scaled to 0..1.  The first and last slice stand in for
+    the neighbour they lack.
+    """
+    (level, width), *others = _pairs(parameters, "windows")
+    first = _window(frames.pixels, level, width)
+    below, above = np.concatenate([first[:1], first[:-1]]), np.concatenate([first[1:], first[-1:]])
+    channels = [below, first, above, *(_window(frames.pixels, *other) for other in others)]
+    return replace(frames, pixels=np.stack(channels, axis=1))
+
+
+def _window(pixels: Floats, level: float, width: float) -> Floats:
+    low = np.float32(level - width / 2)
+    scaled: Floats = np.clip((pixels - low) * np.float32(1 / width), 0, 1)
+    return scaled
+
+
+def _stretch(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Stretch the grey values between the `low` and `high` percentile to 0..1, judged on at most 65,536 pixels."""
+    pixels = frames.pixels
+    every = max(1, int(np.sqrt(pixels[0].size / 65536)))
+    low, high = np.percentile(pixels[:, ::every, ::every], [_number(parameters, "low"), _number(parameters, "high")])
+    scaled = np.clip((pixels - np.float32(low)) * np.float32(1 / max(float(high - low), 1e-6)), 0, 1)
+    return replace(frames, pixels=scaled)
+
+
+def _pad_to_square(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Put the image in the middle of a square of `value`."""
+    _, rows, columns = frames.pixels.shape
+    side = max(rows, columns)
+    above, left = (side - rows) // 2, (side - columns) // 2
+    border = ((0, 0), (above, side - rows - above), (left, side - columns - left))
+    value = np.float32(_number(parameters, "value"))
+    return replace(frames, pixels=np.pad(frames.pixels, border, constant_values=value))
+
+
+def _resize(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Average (or interpolate, where the image is smaller) to `size` rows and columns."""
+    size = int(_number(parameters, "size"))
+    _, rows, columns = frames.pixels.shape
+    pixels = _area_weights(rows, size, size / rows) @ frames.pixels @ _area_weights(columns, size, size / columns).T
+    return replace(frames, pixels=pixels.astype(np.float32))
+
+
+def _one_channel(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Add the channel axis."""
+    del parameters
+    return replace(frames, pixels=frames.pixels[:, None])
+
+
+@lru_cache(maxsize=32)
+def _area_weights(source: int, target: int, scale: float) -> Floats:
+    """Give the (target, source) weights of an area average.
+
+    `scale` is a source pixel's side in target pixels; both grids share their centre.  A row sums to the share of its
+    pixel that the source covers.
+    """
+    edges = (np.arange(source + 1) - source / 2) * scale + target / 2
+    at = np.arange(target)[:, None]
+    overlap = np.clip(np.minimum(edges[None, 1:], at + 1) - np.maximum(edges[None, :-1], at), 0, None)
+    weights: Floats = overlap.astype(np.float32)
+    return weights
+
+
+# ------------------------------------------------------------------ after the network
+
+
+def _to_probability(logits: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Apply the logistic function."""
+    del parameters
+    return sigmoid(logits)
+
+
+def _mean_of_top(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Give per finding the mean of the `count` highest items."""
+    top = np.sort(scores, axis=0)[-int(_number(parameters, "count")) :]
+    mean: Floats = top.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def _highest(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Give per finding the highest item."""
+    del parameters
+    highest: Floats = scores.max(axis=0)
+    return highest
+
+
+# ------------------------------------------------------------------ the vocabulary
+
+Before = Callable[[Frames, Mapping[str, Parameter]], Frames]
+After = Callable[[Floats, Mapping[str, Parameter]], Floats]
+
+BEFORE: Mapping[str, tuple[int, Before]] = {
+    "slabs": (1, _slabs),
+    "resample-in-plane": (1, _resample_in_plane),
+    "windows-with-neighbours": (1, _windows_with_neighbours),
+    "stretch": (1, _stretch),
+    "pad-to-square": (1, _pad_to_square),
+    "resize": (1, _resize),
+    "one-channel": (1, _one_channel),
+}
+
+AFTER: Mapping[str, tuple[int, After]] = {
+    "probability": (1, _to_probability),
+    "mean-of-top": (1, _mean_of_top),
+    "highest": (1, _highest),
+}
+
+
+def _version(step: Step) -> int:
+    if step.name in BEFORE:
+        return BEFORE[step.name][0]
+    return _look_up(step, AFTER)[0]
+
+
+_Kind = TypeVar("_Kind")
+
+
+def _look_up(step: Step, table: Mapping[str, tuple[int, _Kind]]) -> tuple[int, _Kind]:
+    if step.name not in table:
+        raise ChainInvalid(f"no step is called {step.name!r}; known are {', '.join(table)}")
+    return table[step.name]
+
+
+def _number(parameters: Mapping[str, Parameter], key: str) -> float:
+    value = parameters.get(key)
+    if not isinstance(value, int | float):
+        raise ChainInvalid(f"a step wants the number {key!r}; got {value!r}")
+    return float(value)
+
+
+def _pairs(parameters: Mapping[str, Parameter], key: str) -> list[tuple[float, float]]:
+    value = parameters.get(key)
+    if not isinstance(value, Sequence) or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in value):
+        raise ChainInvalid(f"a step wants pairs of numbers as {key!r}; got {value!r}")
+    return [(float(pair[0]), float(pair[1])) for pair in value if isinstance(pair, Sequence)]
