@@ -125,7 +125,10 @@ def complete(tx: Transaction, study: StudyRecord, *, reason: str, now: datetime)
             _studies.c.received_last == study.received_last,
         )
         .values(
-            state=state, completed_at=now, completion_reason=reason, ready_at=sa.func.coalesce(_studies.c.ready_at, now)
+            state=state,
+            completed_at=now,
+            completion_reason=reason,
+            ready_at=sa.func.coalesce(_studies.c.ready_at, sa.literal(now, schema.UtcTime)),
         )
     )
     if moved.rowcount == 0:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from storage.database import Transaction
 
+
 def _insert(tx: Transaction, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
