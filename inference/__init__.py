@@ -1,0 +1,1 @@
+"""A complete series or study becomes a triage result."""

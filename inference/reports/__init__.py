@@ -1,0 +1,1 @@
+"""Result objects, one file per format."""
