@@ -1,0 +1,224 @@
+"""The attributes read from an arriving instance: the one place where attributes become fields.
+
+Two readers share one table.  `_scan` walks the first bytes of an explicit little endian data set, one unpacking an
+element; whatever is unusual (another encoding, an undefined length, a header longer than the head) makes it give up
+and `pacs_gateway.elements.read_elements` walk the same attributes carefully.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from struct import Struct
+from typing import Final
+
+from pydicom.datadict import tag_for_keyword
+
+from pacs_gateway.charset import decode_text, encodings_of
+from pacs_gateway.elements import LONG_FORM, SHORT_FORM, Encoding, Reader, encoding_of, read_elements
+from pacs_gateway.errors import HeaderUnreadable, UidRejected
+from storage.records import Header, InstanceUid, SeriesUid, StudyUid
+
+HEAD_BYTES: Final = 32 * 1024
+"""How much of a data set is worth reading before anything is known about it."""
+
+MAX_VALUE_BYTES: Final = 4096
+"""Longer values are cut: a header is a row, not a document."""
+
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+_INTEGER: Final = re.compile(rb"[+-]?[0-9]{1,12}")
+_DECIMAL: Final = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_INT32: Final = 2**31
+
+
+# ------------------------------------------------------------------------------------- from attribute to field
+def _text(value: bytes, encodings: list[str], _: Encoding) -> str | None:
+    return decode_text(value, encodings) or None
+
+
+def _plain(value: bytes, _: list[str], __: Encoding) -> str | None:
+    return decode_text(value, ["ascii"]) or None
+
+
+def _texts(value: bytes, _: list[str], __: Encoding) -> tuple[str, ...]:
+    return tuple(part.strip() for part in decode_text(value, ["ascii"]).split("\\")) if value.strip(b" \0") else ()
+
+
+def _integer(value: bytes, _: list[str], __: Encoding) -> int | None:
+    text = value.strip(b" \0")
+    if not _INTEGER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if -_INT32 <= number < _INT32 else None
+
+
+def _unsigned(value: bytes, _: list[str], encoding: Encoding) -> int | None:
+    if len(value) not in {2, 4}:
+        return None
+    number = int.from_bytes(value, encoding.byteorder)
+    return number if number < _INT32 else None
+
+
+def _vector(count: int) -> Callable[[bytes, list[str], Encoding], tuple[float, ...] | None]:
+    def read(value: bytes, _: list[str], __: Encoding) -> tuple[float, ...] | None:
+        parts = [part.strip() for part in value.strip(b" \0").split(b"\\")]
+        if len(parts) != count or not all(map(_DECIMAL.fullmatch, parts)):
+            return None
+        numbers = tuple(map(float, parts))
+        return numbers if all(map(math.isfinite, numbers)) else None
+
+    return read
+
+
+_FIELDS: Final = (
+    ("ImageType", "image_type", _texts),
+    ("StudyDate", "study_date", _plain),
+    ("StudyTime", "study_time", _plain),
+    ("AccessionNumber", "accession_number", _text),
+    ("Modality", "modality", _plain),
+    ("Manufacturer", "manufacturer", _text),
+    ("ReferringPhysicianName", "referring_physician_name", _text),
+    ("StationName", "station_name", _text),
+    ("StudyDescription", "study_description", _text),
+    ("SeriesDescription", "series_description", _text),
+    ("PatientName", "patient_name", _text),
+    ("PatientID", "patient_id", _text),
+    ("IssuerOfPatientID", "issuer_of_patient_id", _text),
+    ("PatientBirthDate", "patient_birth_date", _plain),
+    ("PatientSex", "patient_sex", _plain),
+    ("BodyPartExamined", "body_part_examined", _plain),
+    ("ProtocolName", "protocol_name", _text),
+    ("StudyID", "study_id", _text),
+    ("SeriesNumber", "series_number", _integer),
+    ("InstanceNumber", "instance_number", _integer),
+    ("ImagePositionPatient", "image_position_patient", _vector(3)),
+    ("ImageOrientationPatient", "image_orientation_patient", _vector(6)),
+    ("NumberOfFrames", "number_of_frames", _integer),
+    ("Rows", "rows", _unsigned),
+    ("Columns", "columns", _unsigned),
+    ("RequestedProcedurePriority", "requested_procedure_priority", _plain),
+)
+"""keyword, field of `Header`, how its value is read."""
+
+_UIDS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise LookupError(keyword)
+    return int(tag)
+
+
+_CHARSET_TAG: Final = _tag("SpecificCharacterSet")
+_UID_TAGS: Final = {keyword: _tag(keyword) for keyword in _UIDS}
+_FIELD_TAGS: Final = tuple((_tag(keyword), name, read) for keyword, name, read in _FIELDS)
+WANTED: Final = frozenset({_CHARSET_TAG, *_UID_TAGS.values(), *(tag for tag, _, _ in _FIELD_TAGS)})
+LAST_WANTED: Final = max(WANTED)
+
+
+# ----------------------------------------------------------------------------------------------------- reading
+def is_uid(text: str) -> bool:
+    """Tell whether `text` is digits and dots, 64 characters at most (PS3.5 9.1).
+
+    Leading zeros of a component are let pass: they are met, and they do no harm.
+    """
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def read_header(head: bytes, transfer_syntax_uid: str, more: Reader) -> Header:
+    """Read the header of a data set whose first bytes are `head`.
+
+    Parameters
+    ----------
+    head
+        Data set bytes from the start; 32 KiB are enough for nearly every object.
+    transfer_syntax_uid
+        What the data set is encoded in.
+    more
+        Reads any part of the data set: called only where `head` does not suffice.
+
+    Returns
+    -------
+    Header
+        Text decoded by (0008,0005) Specific Character Set, undecodable bytes replaced, control characters dropped.
+
+    Raises
+    ------
+    HeaderUnreadable
+        The data set does not parse up to the last attribute needed.
+    UidRejected
+        A study, series, SOP class or SOP instance UID is missing or not a UID.
+    """
+    encoding = encoding_of(transfer_syntax_uid)
+    values = _scan(head) if encoding is Encoding.EXPLICIT_LITTLE else None
+    if values is None:
+        values = read_elements(more, encoding, WANTED, LAST_WANTED, MAX_VALUE_BYTES)
+    return _header(values, encoding, transfer_syntax_uid)
+
+
+_ELEMENT: Final = Struct("<HH2sH")
+_LONG_LENGTH: Final = Struct("<I")
+
+
+def _scan(head: bytes) -> dict[int, bytes] | None:
+    """Read wanted values from an explicit little endian head; None where anything is out of the ordinary."""
+    values: dict[int, bytes] = {}
+    unpack, end, position, last = _ELEMENT.unpack_from, len(head) - 8, 0, 0
+    while position <= end:
+        group, element, vr, length = unpack(head, position)
+        tag = group << 16 | element
+        if tag <= last or group < 4:
+            return None
+        if tag > LAST_WANTED:
+            return values
+        last = tag
+        position += 8
+        if vr in LONG_FORM:
+            if position > end:
+                return None
+            (length,) = _LONG_LENGTH.unpack_from(head, position)
+            position += 4
+        elif vr not in SHORT_FORM:
+            return None
+        if tag in WANTED:
+            if position + length > len(head):
+                return None
+            values[tag] = head[position : position + min(length, MAX_VALUE_BYTES)]
+        position += length
+    return None
+
+
+def _header(values: Mapping[int, bytes], encoding: Encoding, transfer_syntax_uid: str) -> Header:
+    uids = {keyword: _uid(keyword, values.get(tag, b"")) for keyword, tag in _UID_TAGS.items()}
+    encodings = encodings_of(values.get(_CHARSET_TAG, b""))
+    fields = {name: read(values[tag], encodings, encoding) for tag, name, read in _FIELD_TAGS if tag in values}
+    return Header(
+        sop_class_uid=uids["SOPClassUID"],
+        sop_instance_uid=InstanceUid(uids["SOPInstanceUID"]),
+        series_instance_uid=SeriesUid(uids["SeriesInstanceUID"]),
+        study_instance_uid=StudyUid(uids["StudyInstanceUID"]),
+        transfer_syntax_uid=transfer_syntax_uid,
+        **fields,  # type: ignore[arg-type]  # the table pairs each field with its reader
+    )
+
+
+def _uid(keyword: str, value: bytes) -> str:
+    text = value.decode("latin-1").rstrip("\0 ")
+    if not text:
+        raise UidRejected(f"{keyword} is missing or empty")
+    if not is_uid(text):
+        raise UidRejected(f"{keyword} is not a UID")
+    return text
+
+
+def unreadable_beyond(head: bytes) -> Reader:
+    """Return a reader over `head` alone, for a caller that has no more and wants to hear so."""
+
+    def read(offset: int, length: int) -> bytes:
+        if offset + length > len(head):
+            raise HeaderUnreadable(f"the header does not end within the first {len(head)} bytes")
+        return head[offset : offset + length]
+
+    return read

@@ -1,0 +1,215 @@
+"""An instance on its way in: spooled as it comes, its header read, handed to the archive.
+
+DIMSE, STOW-RS and import come through here, so that all keep the same promise: what `finish` returns has happened.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
+
+from pacs_gateway.errors import CommandContradicted, CommandUidRejected, InstanceTooLarge, Part10Rejected
+from pacs_gateway.header import HEAD_BYTES, is_uid, read_header, unreadable_beyond
+from pacs_gateway.part10 import FileMeta, split_meta, write_meta
+from storage.errors import ObjectStoreUnavailable, OutOfSpace
+from storage.records import Arrival, Header, Origin, StudyUid, Verdict
+from storage.spool import Spool
+
+MAX_INSTANCE_BYTES: Final = 16 * 1024**3
+_CHUNK: Final = 1024 * 1024
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Archive(Protocol):
+    """What ingest needs of `storage.archive.Archive`."""
+
+    spool_folder: Path
+
+    def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
+        """Make object and row durable, then return."""
+        ...
+
+    def release(self, study_uids: Iterable[StudyUid]) -> None:
+        """Note that the association which brought these studies has been released."""
+        ...
+
+
+class Ingest:
+    """The way into an archive.  Any number of threads may use one."""
+
+    def __init__(self, archive: Archive, *, max_instance_bytes: int = MAX_INSTANCE_BYTES) -> None:
+        self._archive = archive
+        self._max_instance_bytes = max_instance_bytes
+
+    def begin(
+        self, *, transfer_syntax_uid: str, origin: Origin, sop_class_uid: str, sop_instance_uid: str
+    ) -> Reception:
+        """Start the reception of a data set that the UIDs announce.
+
+        Raises
+        ------
+        CommandUidRejected
+            The announced UIDs are not UIDs.
+        storage.errors.Unavailable
+            The spool cannot be written.
+        """
+        if not (is_uid(sop_class_uid) and is_uid(sop_instance_uid)):
+            raise CommandUidRejected
+        meta = write_meta(transfer_syntax_uid, sop_class_uid, sop_instance_uid, origin)
+        with _storage_errors():
+            spool = Spool(self._archive.spool_folder)
+        return Reception(
+            archive=self._archive,
+            spool=spool,
+            meta=meta,
+            announced=(transfer_syntax_uid, sop_class_uid, sop_instance_uid),
+            origin=origin,
+            max_bytes=self._max_instance_bytes,
+        )
+
+    def part10(self, source: Iterable[bytes] | BinaryIO, origin: Origin) -> tuple[Verdict, Header]:
+        """Take in a whole DICOM file, as STOW-RS and import bring it; its data set bytes are kept as they are.
+
+        Raises
+        ------
+        Part10Rejected
+            No preamble, no file meta information, or no transfer syntax in it.
+        HeaderRejected
+            As `Reception.finish`.
+        storage.errors.Unavailable
+            The archive cannot answer for now.
+        """
+        meta, data_set = split_meta(_chunks(source))
+        if not is_uid(meta.transfer_syntax_uid):
+            raise Part10Rejected("the file meta information's transfer syntax is not a UID")
+        first = next(data_set, b"")
+        sop_class_uid, sop_instance_uid = _announced(meta, first)
+        with self.begin(
+            transfer_syntax_uid=meta.transfer_syntax_uid,
+            origin=origin,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+        ) as reception:
+            reception.write(first)
+            for chunk in data_set:
+                reception.write(chunk)
+            verdict = reception.finish()
+            return verdict, reception.header
+
+    def release(self, study_uids: Iterable[StudyUid]) -> None:
+        """Pass on the evidence that an association has been released in order."""
+        self._archive.release(study_uids)
+
+
+class Reception:
+    """One arriving instance.  Used by one thread, as a context manager; what is not finished leaves no trace."""
+
+    header: Header
+    """Set by `finish`."""
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        spool: Spool,
+        meta: bytes,
+        announced: tuple[str, str, str],
+        origin: Origin,
+        max_bytes: int,
+    ) -> None:
+        self._archive = archive
+        self._spool = spool
+        self._announced = announced
+        self._origin = origin
+        self._max_bytes = max_bytes
+        with _storage_errors():
+            spool.write_meta(meta)
+
+    def write(self, part: bytes | bytearray | memoryview) -> None:
+        """Append data set bytes.
+
+        Raises
+        ------
+        InstanceTooLarge
+            More bytes than this gateway takes.
+        storage.errors.Unavailable
+            The spool cannot be written.
+        """
+        if self._spool.size_bytes + len(part) > self._max_bytes:
+            raise InstanceTooLarge(f"longer than the {self._max_bytes} bytes this gateway takes")
+        with _storage_errors():
+            self._spool.write(part)
+
+    def finish(self) -> Verdict:
+        """Read the header, keep the instance and return when it is durable.
+
+        Raises
+        ------
+        HeaderUnreadable, UidRejected
+            The data set cannot be understood.
+        CommandContradicted
+            The data set names another SOP Class or Instance than was announced.
+        storage.errors.Unavailable
+            The archive cannot answer for now.
+        """
+        transfer_syntax_uid, *announced = self._announced
+        header = read_header(self._spool.head(HEAD_BYTES), transfer_syntax_uid, self._read)
+        if [header.sop_class_uid, header.sop_instance_uid] != announced:
+            raise CommandContradicted
+        self.header = header
+        arrival = Arrival(
+            key=self._spool.key,
+            size_bytes=self._spool.size_bytes,
+            meta_bytes=self._spool.meta_bytes,
+            header=header,
+            origin=self._origin,
+        )
+        return self._archive.keep(self._spool, arrival)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        file = self._spool.reader()
+        file.seek(self._spool.meta_bytes + offset)
+        return file.read(length)
+
+    def close(self) -> None:
+        """Forget what has not been kept."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _announced(meta: FileMeta, first: bytes) -> tuple[str, str]:
+    """Return the SOP UIDs of a file, from its data set where its meta information lacks them."""
+    if meta.sop_class_uid and meta.sop_instance_uid:
+        return meta.sop_class_uid, meta.sop_instance_uid
+    head = first[:HEAD_BYTES]
+    header = read_header(head, meta.transfer_syntax_uid, unreadable_beyond(head))
+    return header.sop_class_uid, header.sop_instance_uid
+
+
+def _chunks(source: Iterable[bytes] | BinaryIO) -> Iterable[bytes]:
+    """Read a stream in pieces; leave what comes in pieces already as it is."""
+    read = getattr(source, "read", None)
+    return iter(partial(read, _CHUNK), b"") if read else source
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Tell a full disk and a broken one in the archive's words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OutOfSpace from error
+        raise ObjectStoreUnavailable(f"the spool folder cannot be written: {error.strerror}") from error
