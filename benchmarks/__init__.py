@@ -1,0 +1,1 @@
+"""What the archive does in a second, beside its peers in the same run."""
