@@ -6,6 +6,8 @@ in order, whether its stacks are evenly spaced.  A restart changes nothing.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,11 +20,12 @@ from inference.geometry import slice_positions_mm
 from storage.catalog import jobs, studies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from inference.ports import Dispatcher
     from models.contract import ModelCard
     from storage.database import Database, Transaction
-    from storage.records import InstanceRecord, JobId, StudyRecord, StudyUid
+    from storage.records import InstanceRecord, JobId, StudyRecord
+
+logger = logging.getLogger(__name__)
 
 _PACE = 4.0
 """Pauses as long as the longest so far are usual; four times as long is the end."""
@@ -36,6 +39,11 @@ _UNEVEN = 0.2
 _UNEVEN_MM = 0.5
 
 
+_Look = tuple[str, int, int]
+"""Study, revision and instance count: what a judgement of a study's geometry depends on."""
+_SEEN_MOST = 1000
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """Whether what came looks whole, and in which words."""
@@ -44,8 +52,31 @@ class Evidence:
     reason: str
 
 
+class Completer:
+    """The loop's step: completes studies and rings for the jobs that this makes."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        dispatcher: Dispatcher,
+        cards: Sequence[ModelCard],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database, self._dispatcher, self._cards, self._clock = database, dispatcher, cards, clock
+        self._seen: dict[_Look, Evidence] = {}
+
+    def step(self) -> None:
+        """Complete what is complete now."""
+        if len(self._seen) > _SEEN_MOST:
+            self._seen.clear()
+        for job in close_quiet(self._database, self._cards, now=self._clock(), seen=self._seen):
+            logger.info("job waits", extra={"action": "job-waits", "job": job})
+            self._dispatcher.wake(job)
+
+
 def close_quiet(
-    database: Database, cards: Sequence[ModelCard], *, now: datetime, seen: dict[tuple[StudyUid, int, int], Evidence]
+    database: Database, cards: Sequence[ModelCard], *, now: datetime, seen: dict[_Look, Evidence]
 ) -> list[JobId]:
     """Complete the studies for which nothing more is expected; return the jobs this made.
 
@@ -85,9 +116,7 @@ def complete(
     return created
 
 
-def _reason(
-    tx: Transaction, study: StudyRecord, now: datetime, seen: dict[tuple[StudyUid, int, int], Evidence]
-) -> str | None:
+def _reason(tx: Transaction, study: StudyRecord, now: datetime, seen: dict[_Look, Evidence]) -> str | None:
     """Return why the study is complete, None while it is not."""
     if study.quiet_until <= now:
         return "silence"

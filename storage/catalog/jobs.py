@@ -78,6 +78,7 @@ def claim(tx: Transaction, *, owner: str, lease: timedelta, now: datetime) -> Jo
             lease_until=now + lease,
             attempts=_jobs.c.attempts + 1,
             claimed_at=now,
+            reason=None,
         )
         .returning(_jobs.c.id)
     ).scalar_one_or_none()
@@ -126,6 +127,15 @@ def take_over_spent(tx: Transaction, *, owner: str, lease: timedelta, now: datet
         .returning(_jobs.c.id)
     ).scalars()
     return [get(tx, JobId(job)) for job in list(taken)]
+
+
+def note_waiting(tx: Transaction, *, reason: str) -> None:
+    """Say of every waiting job why no worker here takes it."""
+    tx.execute(
+        sa.update(_jobs)
+        .where(_jobs.c.state == JobState.WAITING, sa.func.coalesce(_jobs.c.reason, "") != reason)
+        .values(reason=reason)
+    )
 
 
 def waiting(tx: Transaction, *, now: datetime, limit: int = 100) -> list[JobId]:
