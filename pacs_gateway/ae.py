@@ -116,7 +116,8 @@ class Gateway:
                 self._address, family=family, backlog=_BACKLOG, reuse_port=self._reuse_port
             )
         except OSError as error:
-            raise ListenFailed(f"cannot listen on {host} port {port}: {error.strerror}") from error
+            reason = str(error.strerror).partition(" (while")[0]  # Python repeats the address there
+            raise ListenFailed(f"cannot listen on {host} port {port}: {reason}") from error
         self._door = threading.Thread(target=self._accept, args=(self._listener,), name="dicom-accept", daemon=True)
         self._door.start()
 

@@ -146,6 +146,7 @@ class Association:
         self._max_send = 0
         self._message: _Message | None = None
         self._studies: set[StudyUid] = set()
+        self._interrupted = False
 
     @property
     def calling_aet(self) -> str | None:
@@ -159,6 +160,7 @@ class Association:
 
     def interrupt(self, *, at_once: bool) -> None:
         """Make `run` end: after what has arrived, or `at_once` (from any thread)."""
+        self._interrupted = True
         self._connection.interrupt(at_once=at_once)
 
     # --------------------------------------------------------------------------------------------------- PDUs
@@ -172,7 +174,7 @@ class Association:
         except PeerSilent as error:
             self._abort(error, 0)
         except PeerGone as error:
-            self._log("association cut", "association-cut", str(error))
+            self._cut(error)
         finally:
             self._drop_message()
             self._connection.close_after(self._house.limits.artim_s)
@@ -253,6 +255,13 @@ class Association:
             self._connection.send(write_abort(reason))
         except PeerGone:
             return  # nobody is left to hear it
+
+    def _cut(self, error: PeerGone) -> None:
+        """AA-4, or AA-1 where it is we who end it."""
+        if self._interrupted:
+            self._abort(error, 0)
+        else:
+            self._log("association cut", "association-cut", str(error))
 
     # ---------------------------------------------------------------------------------------------- messages
     def _receive(self, body: memoryview) -> None:
