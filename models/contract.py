@@ -144,7 +144,10 @@ class TriageModel(Protocol):
     any error; the worker turns that into FAILED.  It is called by one thread at a time.
     """
 
-    card: ModelCard
+    @property
+    def card(self) -> ModelCard:
+        """The card it was loaded by."""
+        ...
 
     def predict(self, image: Volume | Radiograph) -> Prediction:
         """Score one input.

@@ -24,10 +24,10 @@ from models.reference.chest import FIELD_OF_VIEW_MM as CHEST_FIELD_MM
 from models.reference.chest import draw_chest, render_chest
 from models.reference.head import FIELD_OF_VIEW_MM as HEAD_FIELD_MM
 from models.reference.head import draw_head, make_plain, render_head
+from models.reference.identity import PHANTOM_UID_ROOT
 from models.reference.shapes import Grid, enlarge
 
-PHANTOM_UID_ROOT = "2.25.255785889998118811702907268431020342062."
-"""A random UUID as an OID arc (ITU-T X.667, PS3.5 B.2), whose children only this generator hands out."""
+__all__ = ["PHANTOM_UID_ROOT", "head_ct_study", "radiograph_study", "store_grey", "store_hu"]
 
 STORED_LOW, STORED_HIGH = 400, 3600
 """Stored values of black and white in a radiograph: the window does not span the 12 bits, so it must be applied."""

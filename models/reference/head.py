@@ -23,9 +23,6 @@ PIXEL_MM = FIELD_OF_VIEW_MM / SIZE_PX
 VISIBLE_MM2 = 40.0
 """A slice shows the lesion when it covers this much of it: 12 pixels of 1.83 mm."""
 
-GRAIN_LEFT_AT_2MM = 0.79
-"""How much of the noise is left when the pixels are averaged to 2 mm, where `noise_hu` is stated."""
-
 Range = tuple[float, float]
 
 KINDS: Mapping[str, float] = {"IPH": 0.36, "SDH": 0.24, "EDH": 0.12, "SAH": 0.16, "IVH": 0.12}
@@ -34,7 +31,11 @@ KINDS: Mapping[str, float] = {"IPH": 0.36, "SDH": 0.24, "EDH": 0.12, "SAH": 0.16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadRanges:
-    """From where each number of a head is drawn: uniform ranges, rates and shares."""
+    """From where each number of a head is drawn: uniform ranges, rates and shares.
+
+    `noise_hu` is the spread of the noise in the drawn pixels; its grain is coarse enough that averaging over a lesion
+    removes less of it than it would of white noise.
+    """
 
     half_width_mm: Range = (62.0, 72.0)
     half_length_mm: Range = (78.0, 92.0)
@@ -270,7 +271,7 @@ def _draw_bleed(rng: np.random.Generator, ranges: HeadRanges, kind: str | None) 
     size = float(rng.uniform(*ranges.lesion_radius_mm))
     share = (size - 3.0) / 19.0
     spread = {"SDH": 0.5 + 0.8 * share, "EDH": 0.25 + 0.3 * share, "SAH": 0.4 + 0.9 * share}.get(chosen, 0.0)
-    thickness = {"SDH": 2.5 + 7.5 * share, "EDH": 5.0 + 11.0 * share}.get(chosen, size)
+    thickness = {"SDH": 4.0 + 7.0 * share, "EDH": 6.0 + 11.0 * share}.get(chosen, size)
     reach = {"IPH": size, "SDH": 14 + 24 * share, "EDH": 8 + 14 * share, "SAH": 10 + 18 * share}.get(chosen, 16.0)
     return Bleed(
         kind=chosen,
@@ -338,6 +339,20 @@ def render_head(scene: HeadScene, z_mm: Sequence[float], *, tilt_deg: float = 0.
     return HeadSlices(hu=hu, lesion_mm2=area)
 
 
+def lesion_mm2(scene: HeadScene, z_mm: float) -> float:
+    """Give the area of the lesion that a slice at this table position shows, or would show were it painted."""
+    x, y = _head_frame(scene)
+    angle, radius = np.arctan2(y / scene.half_mm[1], x / scene.half_mm[0]), _radius(scene, x, y)
+    z = np.float32(z_mm) + y * np.float32(scene.pitch)
+    plane = _plane(scene, x=x, y=y, z=z, angle=angle, radius=radius)
+    lesion, _ = _bleed_cover(scene, plane, _ventricles(scene, plane), _cistern(plane))
+    return _area_mm2(lesion)
+
+
+def _area_mm2(lesion: Grid) -> float:
+    return float((lesion > 0.5).sum() * PIXEL_MM**2)
+
+
 def _head_frame(scene: HeadScene) -> tuple[Grid, Grid]:
     at = ((np.arange(SIZE_PX) - (SIZE_PX - 1) / 2) * PIXEL_MM).astype(np.float32)
     x, y = at[None, :] - np.float32(scene.shift_mm[0]), at[:, None] - np.float32(scene.shift_mm[1])
@@ -382,8 +397,8 @@ def _render_slice(scene: HeadScene, plane: _Plane, key: int) -> tuple[Grid, floa
     for streak in scene.streaks:
         _add_streak(streak, plane, image)
     image = blur(image, scene.psf_mm / PIXEL_MM)
-    image += np.float32(scene.noise_hu / GRAIN_LEFT_AT_2MM) * grain(noise, SIZE_PX, 1.0)
-    return image, float((lesion > 0.5).sum() * PIXEL_MM**2)
+    image += np.float32(scene.noise_hu) * grain(noise, SIZE_PX, 0.7)
+    return image, _area_mm2(lesion)
 
 
 def _paint_scalp(scene: HeadScene, plane: _Plane, image: Grid) -> None:
@@ -505,7 +520,8 @@ def _bleed_cover(scene: HeadScene, plane: _Plane, ventricles: Grid, cistern: Gri
         thickness = np.float32(bleed.radius_mm) * taper * profile
         return soft(thickness - plane.depth, 1.0) * soft(plane.depth, 1.0) * (thickness > 1), none
     if bleed.kind == "SAH":
-        folds = soft(plane.depth, 1.0) * (1 - soft(plane.brain_depth, 1.2))
+        widened = plane.brain_depth - np.float32(1.0 + 2.5 * bleed.wobble[0] * 4)
+        folds = soft(plane.depth, 1.0) * (1 - soft(widened, 1.2))
         return np.maximum(folds * (window > 0), cistern * (bleed.wobble[1] > 0.5)) * (profile > 0), none
     level = np.float32(38 - 34 * bleed.wobble[1])
     return ventricles * soft(plane.y - level, 2.0) * (profile > 0), none

@@ -58,10 +58,12 @@ def grain(rng: np.random.Generator, size: int, sigma_px: float) -> Grid:
 
 def mottle(rng: np.random.Generator, size: int, cell_px: int) -> Grid:
     """Give a smooth square random field of about unit variance with lumps of `cell_px` pixels."""
-    between = _between(size, size // cell_px + 2)
-    coarse: Grid = rng.standard_normal((between.shape[1], between.shape[1]), dtype=np.float32)
-    field: Grid = np.float32(1.4) * (between @ coarse @ between.T)
-    return field
+    nodes = size // cell_px + 2
+    between = _between(size, nodes)
+    coarse: Grid = rng.standard_normal((nodes, nodes), dtype=np.float32)
+    rows: Grid = between @ coarse
+    field: Grid = rows @ between.T
+    return field * np.float32(1.4)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,131 @@
+"""Phantoms as the models meet them: the input a loader would make of the written DICOM, with its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.chains import Floats, prepare
+from models.contract import Radiograph, Volume
+from models.reference.chest import FINDINGS, ChestScene, draw_chest, render_chest
+from models.reference.dicom import STORED_HIGH, STORED_LOW, store_grey, store_hu
+from models.reference.head import FIELD_OF_VIEW_MM, VISIBLE_MM2, HeadScene, draw_head, lesion_mm2, render_head
+from models.reference.recipes import CHEST, HEAD_CT
+from models.reference.shapes import enlarge
+
+STEP_MM = 5.0
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Samples:
+    """Network inputs in steps of 1/255, (items, channels, rows, columns), and their truth, (items, findings)."""
+
+    inputs: Bytes
+    truth: Bytes
+
+
+# ------------------------------------------------------------------ as a loader would read them
+
+
+def head_volume(scene: HeadScene, z_mm: Sequence[float], *, step_mm: float = STEP_MM) -> Volume:
+    """Give the slices of a head as read back from `head_ct_study`'s files (identifiers and affine left plain)."""
+    hu = store_hu(enlarge(render_head(scene, z_mm).hu)).astype(np.float32) - 1024
+    pixel_mm = FIELD_OF_VIEW_MM / hu.shape[1]
+    uids = tuple(str(index) for index in range(len(hu)))
+    return Volume(voxels=hu, spacing_mm=(step_mm, pixel_mm, pixel_mm), affine_lps=np.eye(4), instance_uids=uids)
+
+
+def chest_radiograph(scene: ChestScene) -> Radiograph:
+    """Give a chest as read back from `radiograph_study`'s file."""
+    stored = store_grey(enlarge(render_chest(scene))).astype(np.float32)
+    return Radiograph(pixels=(stored - STORED_LOW) / np.float32(STORED_HIGH - STORED_LOW), instance_uid="0", view="PA")
+
+
+def telling_position(scene: HeadScene) -> float:
+    """Give a table position at which the lesion shows, or would show were it painted; by chance among them."""
+    rng = np.random.default_rng([scene.seed, 4])
+    bleed = scene.bleed
+    for _ in range(12):
+        z_mm = bleed.z_mm + float(rng.uniform(-0.75, 0.75)) * bleed.reach_mm
+        if lesion_mm2(scene, z_mm) >= VISIBLE_MM2:
+            return z_mm
+    return bleed.z_mm
+
+
+# ------------------------------------------------------------------ samples
+
+
+def head_samples(seed: int, *, domain: str = "base") -> Samples:
+    """Give up to three neighbouring slices of one head, bleeding or not by chance.
+
+    A slice of a bleeding head that shows less than `VISIBLE_MM2` of the lesion, but some, is left out: nobody could
+    say what its truth is.
+    """
+    scene = draw_head(seed, haemorrhage=bool(np.random.default_rng([seed, 5]).random() < 0.5), domain=domain)
+    middle = telling_position(scene)
+    z_mm = [middle + offset * STEP_MM for offset in (-2, -1, 0, 1, 2)]
+    inputs = to_bytes(prepare(head_volume(scene, z_mm), HEAD_CT.chain.before).pixels[1:-1])
+    shown = np.array([lesion_mm2(scene, z) if scene.haemorrhage else 0.0 for z in z_mm[1:-1]])
+    clear = (shown == 0) | (shown >= VISIBLE_MM2)
+    return Samples(inputs=inputs[clear], truth=(shown[clear, None] > 0).astype(np.uint8))
+
+
+def telling_slice(seed: int, *, haemorrhage: bool, domain: str) -> Samples:
+    """Give the one slice of a head that a slice-level test looks at."""
+    scene = draw_head(seed, haemorrhage=haemorrhage, domain=domain)
+    middle = telling_position(scene)
+    volume = head_volume(scene, [middle - STEP_MM, middle, middle + STEP_MM])
+    inputs = to_bytes(prepare(volume, HEAD_CT.chain.before).pixels[1:-1])
+    return Samples(inputs=inputs, truth=np.array([[haemorrhage]], dtype=np.uint8))
+
+
+def head_study(seed: int, *, domain: str = "base", slices: int = 32) -> Bytes:
+    """Give all slices of one head; an even seed bleeds, an odd one does not."""
+    scene = draw_head(seed, haemorrhage=seed % 2 == 0, domain=domain)
+    return to_bytes(prepare(head_volume(scene, standard_positions(slices)), HEAD_CT.chain.before).pixels)
+
+
+def standard_positions(slices: int) -> list[float]:
+    """Give the table positions of a whole head in slices, feet to head, around its middle."""
+    return [(index - (slices - 1) / 2) * STEP_MM for index in range(slices)]
+
+
+def chest_sample(seed: int, *, domain: str = "base") -> Samples:
+    """Give one chest with findings by chance."""
+    scene = draw_chest(seed, domain=domain)
+    inputs = to_bytes(prepare(chest_radiograph(scene), CHEST.chain.before).pixels)
+    return Samples(inputs=inputs, truth=np.array([[name in scene.findings for name in FINDINGS]], dtype=np.uint8))
+
+
+def to_bytes(pixels: Floats) -> Bytes:
+    """Give 0..1 in steps of 1/255."""
+    steps: Bytes = np.rint(pixels * np.float32(255)).astype(np.uint8)
+    return steps
+
+
+def join(samples: Iterable[Samples]) -> Samples:
+    """Give many samples as one."""
+    found = list(samples)
+    return Samples(
+        inputs=np.concatenate([one.inputs for one in found]), truth=np.concatenate([one.truth for one in found])
+    )
+
+
+SAMPLERS: Mapping[str, Callable[[int], Samples]] = {HEAD_CT.name: head_samples, CHEST.name: chest_sample}
+"""How the training samples of each model are made from a seed."""
+
+_Made = TypeVar("_Made")
+
+
+def make_all(make: Callable[[int], _Made], seeds: Sequence[int], *, processes: int) -> Iterator[_Made]:
+    """Give `make(seed)` for every seed, in order, from a pool of processes."""
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(make, seeds, chunksize=8)
