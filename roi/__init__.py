@@ -1,0 +1,1 @@
+"""Settings, composition, command line: knows everyone, does nothing."""

@@ -141,6 +141,7 @@ quarantine = sa.Table(
     sa.Column("sop_instance_uid", _Uid, nullable=False, index=True),
     sa.Column("study_instance_uid", _Uid, nullable=False),
     sa.Column("object_key", sa.String(64), nullable=False, index=True),
+    sa.Column("meta_bytes", sa.Integer, nullable=False),
     sa.Column("kept_object_key", sa.String(64), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("calling_aet", sa.Text, nullable=False, default=""),

@@ -130,6 +130,7 @@ def put_aside(tx: Transaction, arrival: Arrival, kept: Kept, *, now: datetime) -
         "sop_instance_uid": arrival.header.sop_instance_uid,
         "study_instance_uid": arrival.header.study_instance_uid,
         "object_key": arrival.key,
+        "meta_bytes": arrival.meta_bytes,
         "kept_object_key": kept.object_key,
         "reason": "other study or series" if elsewhere else "other content",
         "calling_aet": arrival.origin.calling_aet,

@@ -88,10 +88,13 @@ def instances_of(
     return [_as_instance(row) for row in tx.execute(query)]
 
 
-def referenced_keys(tx: Transaction) -> set[ObjectKey]:
-    """Return the key of every object that a row needs, quarantined ones included."""
-    wanted = sa.union(sa.select(_instances.c.object_key), sa.select(schema.quarantine.c.object_key))
-    return {ObjectKey(key) for key in tx.execute(wanted).scalars()}
+def referenced(tx: Transaction) -> dict[ObjectKey, int]:
+    """Return the key of every object that a row needs, quarantined ones included, with its length of file meta."""
+    aside = schema.quarantine
+    wanted = sa.union_all(
+        sa.select(aside.c.object_key, aside.c.meta_bytes), sa.select(_instances.c.object_key, _instances.c.meta_bytes)
+    )
+    return {ObjectKey(row.object_key): row.meta_bytes for row in tx.execute(wanted)}
 
 
 # ------------------------------------------------------------------------------------------------- lifecycle

@@ -48,6 +48,7 @@ def upgrade() -> None:
     sa.Column('sop_instance_uid', sa.String(length=64), nullable=False),
     sa.Column('study_instance_uid', sa.String(length=64), nullable=False),
     sa.Column('object_key', sa.String(length=64), nullable=False),
+    sa.Column('meta_bytes', sa.Integer(), nullable=False),
     sa.Column('kept_object_key', sa.String(length=64), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('calling_aet', sa.Text(), nullable=False),

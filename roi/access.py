@@ -1,0 +1,74 @@
+"""Which peers may call the gateway once it can be reached from another machine (D-3)."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from storage.archive import utc_now
+from storage.catalog import audit, peers
+from storage.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pacs_gateway.negotiation import Refusal
+    from storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+_FRESH_S = 5.0
+
+
+class KnownPeers:
+    """The peers of the catalogue, looked up again every few seconds: title and address must both match."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._stale_at = 0.0
+        self._lock = threading.Lock()
+
+    def may_call(self, calling_aet: str, address: str) -> bool:
+        """Tell whether a peer of this title may call from this address; while the catalogue is away, those known last."""
+        with self._lock:
+            if time.monotonic() >= self._stale_at:
+                self._known = self._look_up()
+                self._stale_at = time.monotonic() + _FRESH_S
+            return (calling_aet, address) in self._known
+
+    def _look_up(self) -> frozenset[tuple[str, str]]:
+        try:
+            with self._database.read() as tx:
+                listed = peers.all_peers(tx)
+        except Unavailable:
+            logger.warning("peers cannot be read", extra={"action": "peers-away"})
+            return self._known
+        return frozenset((peer.aet, address) for peer in listed for address in _addresses(peer.host))
+
+
+def audit_refusal(database: Database, refusal: Refusal) -> None:
+    """Log and audit an association that was not accepted."""
+    facts = {"calling_aet": refusal.calling_aet, "address": refusal.address, "reason": refusal.reason}
+    logger.warning("association refused", extra={"action": "association-refused", **facts})
+    try:
+        with database.write() as tx:
+            audit.append(
+                tx,
+                actor=refusal.calling_aet,
+                action="association-refused",
+                subject=refusal.called_aet,
+                at=utc_now(),
+                detail=facts,
+            )
+    except Unavailable:
+        logger.warning("audit not written", extra={"action": "audit-away"})
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        logger.warning("peer's host has no address", extra={"action": "peer-unknown-host"})
+        return set()

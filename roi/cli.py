@@ -1,0 +1,237 @@
+"""The `roi` command.  Every command loads its libraries when it runs, so that `roi --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from roi.settings import Settings
+
+app = typer.Typer(
+    name="roi",
+    help="Rọi: a medical imaging archive with AI triage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+peers_app = typer.Typer(
+    help="The remote AEs that may call, once the DICOM port is bound beyond loopback.", no_args_is_help=True
+)
+models_app = typer.Typer(help="The installed models.", no_args_is_help=True)
+app.add_typer(peers_app, name="peers")
+app.add_typer(models_app, name="models")
+
+Data = Annotated[Path | None, typer.Option(help="Data folder [roi-data].")]
+Config = Annotated[Path | None, typer.Option(help="Settings file [roi.toml in the data folder].")]
+DicomPort = Annotated[int | None, typer.Option(help="DICOM port [11112].")]
+HttpPort = Annotated[int | None, typer.Option(help="HTTP port [8080].")]
+Aet = Annotated[str | None, typer.Option(help="Our AE title [ROI].")]
+Catalogue = Annotated[str | None, typer.Option(help="Catalogue URL [SQLite in the data folder].")]
+Objects = Annotated[str | None, typer.Option(help="Object store URL [a directory in the data folder].")]
+Dispatch = Annotated[str | None, typer.Option(help="Doorbell URL: child:, redis://, amqp:// [child:].")]
+ReadyFd = Annotated[int | None, typer.Option(hidden=True)]
+
+
+# ---------------------------------------------------------------------------------------------------- serving
+@app.command()
+def serve(
+    data: Data = None,
+    dicom_port: DicomPort = None,
+    http_port: HttpPort = None,
+    aet: Aet = None,
+    bind: Annotated[str | None, typer.Option(help="Address of both ports [127.0.0.1].")] = None,
+    config: Config = None,
+) -> None:
+    """Run everything: gateway, API and worker, on this machine, no other server needed."""
+    from roi.serve import serve as run
+
+    run(
+        _settings(
+            config, data=data, dicom_port=dicom_port, http_port=http_port, aet=aet, dicom_bind=bind, http_bind=bind
+        )
+    )
+
+
+@app.command()
+def gateway(
+    data: Data = None,
+    dicom_port: DicomPort = None,
+    aet: Aet = None,
+    bind: Annotated[str | None, typer.Option(help="Address of the DICOM port [127.0.0.1].")] = None,
+    catalogue: Catalogue = None,
+    objects: Objects = None,
+    config: Config = None,
+    ready_fd: ReadyFd = None,
+) -> None:
+    """Run a DICOM gateway."""
+    from roi.roles import run_gateway
+
+    settings = _settings(
+        config, data=data, dicom_port=dicom_port, aet=aet, dicom_bind=bind, catalogue=catalogue, objects=objects
+    )
+    run_gateway(settings, ready_fd)
+
+
+@app.command()
+def api(
+    data: Data = None,
+    http_port: HttpPort = None,
+    bind: Annotated[str | None, typer.Option(help="Address of the HTTP port [127.0.0.1].")] = None,
+    catalogue: Catalogue = None,
+    objects: Objects = None,
+    dispatch: Dispatch = None,
+    config: Config = None,
+    ready_fd: ReadyFd = None,
+) -> None:
+    """Run the HTTP side: worklist page, API, DICOMweb."""
+    from roi.roles import run_api
+
+    settings = _settings(
+        config, data=data, http_port=http_port, http_bind=bind, catalogue=catalogue, objects=objects, dispatch=dispatch
+    )
+    run_api(settings, ready_fd)
+
+
+@app.command()
+def worker(
+    data: Data = None,
+    catalogue: Catalogue = None,
+    objects: Objects = None,
+    dispatch: Dispatch = None,
+    config: Config = None,
+    ready_fd: ReadyFd = None,
+) -> None:
+    """Run a worker: completes studies and runs models."""
+    from roi.roles import run_worker
+
+    run_worker(_settings(config, data=data, catalogue=catalogue, objects=objects, dispatch=dispatch), ready_fd)
+
+
+# ------------------------------------------------------------------------------------------------ bringing in
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None, typer.Argument(help="DICOM files to send besides the phantoms.", exists=True)
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up and print the page's address.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the phantoms.")] = 0,
+) -> None:
+    """Show the main job: send phantom studies, see the urgent ones on top."""
+    from roi.demo import demo as run
+
+    run(folder, keep=keep, seed=seed)
+
+
+@app.command()
+def send(
+    folder: Annotated[Path, typer.Argument(help="A DICOM file, or a folder of them.", exists=True)],
+    host: Annotated[str, typer.Argument(help="The receiver's host.")],
+    port: Annotated[int, typer.Argument(help="The receiver's DICOM port.")],
+    called: Annotated[str, typer.Option(help="The receiver's AE title.")] = "ROI",
+    calling: Annotated[str, typer.Option(help="Our AE title.")] = "ROI-SEND",
+    associations: Annotated[int, typer.Option(help="Associations at a time.", min=1, max=16)] = 1,
+    state: Annotated[Path | None, typer.Option(help="File that remembers what was sent, to go on later.")] = None,
+) -> None:
+    """Send DICOM files to a DICOM node, as they are."""
+    from roi.transfer import send as run
+
+    run(folder, host, port, called_aet=called, calling_aet=calling, associations=associations, state=state)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="A DICOM file, or a folder of them.", exists=True)],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Take DICOM files into the archive, straight from disk; what is there already is skipped."""
+    from roi.transfer import import_files
+
+    import_files(_settings(config, data=data), folder)
+
+
+# ------------------------------------------------------------------------------------------------- looking after
+@app.command()
+def verify(
+    data: Data = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Hold objects and catalogue against each other; reports only; exit code 1 on any difference."""
+    from roi.maintain import verify as run
+
+    run(_settings(config, data=data), as_json=json)
+
+
+@app.command()
+def migrate(data: Data = None, config: Config = None) -> None:
+    """Bring the catalogue to this release's schema."""
+    from roi.maintain import migrate as run
+
+    run(_settings(config, data=data))
+
+
+@peers_app.command("add")
+def peers_add(
+    aet: Annotated[str, typer.Argument(help="The peer's AE title.")],
+    host: Annotated[str, typer.Argument(help="The peer's host name or address.")],
+    port: Annotated[int | None, typer.Option(help="The peer's DICOM port, where we may call it.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Let a remote AE call: its title and its address must match."""
+    from roi.maintain import add_peer
+
+    add_peer(_settings(config, data=data), aet, host, port)
+
+
+@peers_app.command("remove")
+def peers_remove(aet: str, host: str, data: Data = None, config: Config = None) -> None:
+    """Let a remote AE call no longer."""
+    from roi.maintain import remove_peer
+
+    remove_peer(_settings(config, data=data), aet, host)
+
+
+@peers_app.command("list")
+def peers_list(data: Data = None, config: Config = None) -> None:
+    """List the remote AEs that may call."""
+    from roi.maintain import list_peers
+
+    list_peers(_settings(config, data=data))
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the installed models with what they look for."""
+    from roi.maintain import list_models
+
+    list_models()
+
+
+def _settings(config: Path | None, **flags: object) -> Settings:
+    from roi.settings import read_settings
+
+    return read_settings(config=config, **flags)
+
+
+_OURS = ("api.", "inference.", "models.", "pacs_gateway.", "roi.", "storage.")
+
+
+def main() -> None:
+    """Run the command; an error of ours becomes one sentence and exit code 2, a bug keeps its traceback."""
+    try:
+        app()
+    except Exception as error:
+        if type(error).__module__.startswith(_OURS):
+            sys.exit(f"roi: {error}")
+        raise
+
+
+if __name__ == "__main__":
+    main()

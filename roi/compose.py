@@ -1,0 +1,184 @@
+"""Where real things meet: settings become adapters, adapters become roles.  Nothing else opens an adapter."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roi.errors import DataFolderTaken, DataFolderUnusable
+from storage.adapters import open_store
+from storage.archive import Archive, utc_now
+from storage.database import Database
+from storage.migrate import migrate
+from storage.spool import Spool
+
+if TYPE_CHECKING:
+    from api.service import ApiContext
+    from inference.worker import Worker
+    from pacs_gateway.ae import Gateway
+    from roi.settings import Settings
+    from storage.ports import ObjectStore
+
+
+@contextmanager
+def data_folder_lock(data: Path) -> Iterator[None]:
+    """Hold the data folder for one `roi serve`.
+
+    Raises
+    ------
+    DataFolderTaken
+        Another process holds it.
+    DataFolderUnusable
+        It cannot be made or written.
+    """
+    lock = prepare_data_folder(data) / "serve.lock"
+    with lock.open("w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataFolderTaken(
+                f"another roi serve uses the data folder {data}; stop it or choose another --data"
+            ) from None
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def prepare_data_folder(data: Path) -> Path:
+    """Return the data folder, made where it is missing; `DataFolderUnusable` where it cannot be written."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o750)
+        probe = data / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataFolderUnusable(f"the data folder {data} cannot be written: {error.strerror}") from error
+    return data
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """Open the object store."""
+    return _objects_opener(settings)()
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the catalogue and bring it to this release's schema."""
+    if settings.catalogue_url.startswith("sqlite:"):
+        prepare_data_folder(settings.data)
+    database = Database(settings.catalogue_url, password=_secret(settings.catalogue_password))
+    migrate(database)
+    return database
+
+
+def open_archive(settings: Settings) -> Archive:
+    """Open catalogue and object store as one archive, and sweep what a killed process left half received."""
+    objects = open_objects(settings)
+    spool_folder = getattr(objects, "incoming", None) or prepare_data_folder(settings.data) / "spool"
+    spool_folder.mkdir(exist_ok=True)
+    Spool.sweep(spool_folder)
+    return Archive(objects=objects, database=open_database(settings), spool_folder=spool_folder)
+
+
+@contextmanager
+def gateway(settings: Settings) -> Iterator[Gateway]:
+    """Open the DICOM gateway, listening."""
+    from pacs_gateway.ae import Gateway
+    from pacs_gateway.ingest import Ingest
+    from roi.access import KnownPeers, audit_refusal
+
+    archive = open_archive(settings)
+    may_call = (lambda _aet, _address: True) if settings.loopback_only else KnownPeers(archive.database).may_call
+    served = Gateway(
+        ingest=Ingest(archive),
+        aet=settings.aet,
+        host=settings.dicom_bind,
+        port=settings.dicom_port,
+        may_call=may_call,
+        on_refused=partial(audit_refusal, archive.database),
+        reuse_port=False,
+    )
+    served.start()
+    try:
+        yield served
+    finally:
+        served.stop()
+        archive.close()
+
+
+@contextmanager
+def worker(settings: Settings) -> Iterator[Worker]:
+    """Open a worker, ready to run; its models load in their own process once something may need them."""
+    from inference.child import ChildSetup, ModelProcess
+    from inference.dispatchers import open_dispatcher
+    from inference.worker import Pace, Worker
+    from models import registry, runtime
+
+    database = open_database(settings)
+    dispatcher = open_dispatcher(settings.dispatch)
+    setup = ChildSetup(
+        open_objects=_objects_opener(settings),
+        configure=_log_configurer(settings, "model"),
+        threads=settings.model_threads or max(1, (os.cpu_count() or 1) // 2),
+    )
+    try:
+        yield Worker(
+            database=database,
+            dispatcher=dispatcher,
+            cards=registry.cards(),
+            model=ModelProcess(setup) if runtime.available() else None,
+            clock=utc_now,
+            pace=Pace(run_limit_s=settings.run_limit_s),
+        )
+    finally:
+        dispatcher.close()
+        database.close()
+
+
+@contextmanager
+def api_context(settings: Settings) -> Iterator[ApiContext]:
+    """Open what the HTTP side needs."""
+    from api.service import ApiContext
+    from inference.dispatchers import open_dispatcher
+    from models import registry
+    from pacs_gateway.ingest import Ingest
+
+    archive = open_archive(settings)
+    dispatcher = open_dispatcher(settings.dispatch)
+    try:
+        yield ApiContext(
+            archive=archive,
+            ingest=Ingest(archive),
+            public_base_url=settings.public_url or f"http://{settings.http_bind}:{settings.http_port}",
+            cards=registry.cards(),
+            pings={"catalogue": archive.database.ping, "objects": archive.objects.ping, "dispatch": dispatcher.ping},
+            clock=utc_now,
+        )
+    finally:
+        dispatcher.close()
+        archive.close()
+
+
+def _objects_opener(settings: Settings) -> Callable[[], ObjectStore]:
+    if settings.objects_url.startswith("dir:"):
+        prepare_data_folder(settings.data)
+    return partial(
+        open_store,
+        settings.objects_url,
+        access_key=_secret(settings.s3_access_key),
+        secret_key=_secret(settings.s3_secret_key),
+    )
+
+
+def _log_configurer(settings: Settings, role: str) -> Callable[[], None]:
+    from roi.logs import configure
+
+    return partial(configure, role, settings.log)
+
+
+def _secret(value: object) -> str | None:
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else None

@@ -1,0 +1,208 @@
+"""`roi demo`: the main job, end to end, on a scratch folder: phantoms in through an association, the urgent on top."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from models.reference.dicom import head_ct_study, radiograph_study
+from pacs_gateway import scu
+from roi.errors import RoleFailed
+from roi.progress import progress_bar
+from roi.settings import read_settings
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_AET = "ROI"
+_START_LIMIT_S = 90.0
+_TRIAGE_LIMIT_S = 180.0
+_SETTLED = {"analysed", "not suitable", "failed", "no model applies", "opted out"}
+
+# Drawn at random from no one: names for phantoms.
+_PATIENTS = (
+    "Nguyễn^Văn An",
+    "Trần^Thị Bích",
+    "Lê^Hoàng Đức",
+    "Phạm^Thuỳ Dương",
+    "Hoàng^Quốc Khánh",
+    "Đặng^Thị Ngọc Ánh",
+)
+
+
+def demo(folder: Path | None, *, keep: bool, seed: int) -> None:
+    """Serve on a scratch folder, send phantom studies (and `folder`), wait for triage, print the worklist."""
+    with tempfile.TemporaryDirectory(prefix="roi-demo-") as scratch, serving(Path(scratch) / "data") as address:
+        drawn = Path(scratch) / "phantoms"
+        _draw(drawn, seed)
+        sent_at = _send(drawn, address.dicom_port)
+        if folder is not None:
+            sent_at = _send(folder, address.dicom_port)
+        rows = wait_for_triage(address.http_url, limit_s=_TRIAGE_LIMIT_S)
+        print_worklist(rows)
+        Console().print(f"{time.time() - sent_at:.1f} s from the last sent file to the last result")
+        if keep:
+            Console().print(f"The worklist is at {address.http_url}/ (stop with Ctrl-C)")
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
+
+
+class Address:
+    """Where a served archive listens."""
+
+    def __init__(self, dicom_port: int, http_port: int) -> None:
+        self.dicom_port = dicom_port
+        self.http_url = f"http://127.0.0.1:{http_port}"
+
+
+@contextlib.contextmanager
+def serving(data: Path) -> Iterator[Address]:
+    """Run `roi serve` in a process of its own, on free ports; stopped on exit."""
+    dicom_port, http_port = free_port(), free_port()
+    settings = read_settings(data=data, dicom_port=dicom_port, http_port=http_port, aet=_AET)
+    data.mkdir(parents=True)
+    log = data / "serve.log"
+    with log.open("wb") as sink:
+        command = [sys.executable, "-m", "roi.cli", "serve"]
+        process = subprocess.Popen(command, env=settings.as_environment(), stdout=subprocess.PIPE, stderr=sink)
+        try:
+            _await_ready_line(process, log)
+            yield Address(dicom_port, http_port)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_triage(http_url: str, *, limit_s: float) -> list[dict[str, Any]]:
+    """Return the worklist's rows once no row waits any more."""
+    deadline = time.monotonic() + limit_s
+    with progress_bar("studies triaged") as advance:
+        while True:
+            rows = _get(f"{http_url}/api/worklist?limit=500")["rows"]
+            settled = [row for row in rows if is_settled(row)]
+            advance(len(settled), len(rows))
+            if rows and len(settled) == len(rows):
+                return list(rows)
+            if time.monotonic() > deadline:
+                raise RoleFailed(f"{len(rows) - len(settled)} studies still wait after {limit_s:g} s; see the log")
+            time.sleep(0.2)
+
+
+def is_settled(row: Mapping[str, Any]) -> bool:
+    """Tell whether a worklist row's study is complete and every model has had its say."""
+    return row["ready_at"] is not None and all(line["state"] in _SETTLED for line in row["coverage"])
+
+
+def print_worklist(rows: list[dict[str, Any]]) -> None:
+    """Print the worklist as a table, in reading order."""
+    table = Table(title="Danh sách đọc / Reading worklist", caption=_labels(rows))
+    for heading in ("#", "patient", "study", "images", "AI", "why here", "last image to flag"):
+        table.add_column(heading)
+    for place, row in enumerate(rows, start=1):
+        table.add_row(str(place), *_cells(row))
+    Console().print(table)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    study = f"{' '.join(row['study']['modalities'])} {row['study']['description'] or ''}"
+    flags = [
+        f"[bold red]{finding['name_en']} {finding['score']:.2f}[/]"
+        for finding in row["findings"]
+        if finding["positive"]
+    ]
+    coverage = [" ".join(filter(None, (line["state"], line["reason"]))) for line in row["coverage"]]
+    seconds = row["seconds_to_flag"]
+    return (
+        row["patient"]["name"] or "",
+        study.strip(),
+        str(row["study"]["instance_count"]),
+        "\n".join(flags or coverage),
+        row["place"]["reason"]["en"],
+        "" if seconds is None else f"{seconds:.2f} s",
+    )
+
+
+def _labels(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        sorted({label for row in rows for finding in row["findings"] for label in finding["label"].values()})
+    )
+
+
+def _draw(folder: Path, seed: int) -> None:
+    """Write the demo's studies, urgent and normal ones mixed, as DICOM files."""
+    plans = (
+        ("ct-normal-1", False),
+        ("ct-urgent", True),
+        ("dx-normal", frozenset[str]()),
+        ("dx-urgent", frozenset({"pneumothorax"})),
+        ("ct-normal-2", False),
+        ("dx-effusion", frozenset({"effusion"})),
+    )
+    with progress_bar("phantoms drawn") as advance:
+        for number, (name, plan) in enumerate(plans):
+            data_sets = _study(plan, seed * 100 + number, _PATIENTS[number % len(_PATIENTS)])
+            _write(data_sets, folder / name)
+            advance(number + 1, len(plans))
+
+
+def _study(plan: bool | frozenset[str], seed: int, name: str) -> list[Dataset]:  # noqa: FBT001 - a plan, not a switch
+    if isinstance(plan, bool):
+        return head_ct_study(seed, haemorrhage=plan, patient_name=name)
+    return radiograph_study(seed, findings=plan, patient_name=name)
+
+
+def _write(data_sets: list[Dataset], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for number, data_set in enumerate(data_sets):
+        data_set.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
+
+
+def _send(folder: Path, port: int) -> float:
+    """Send all files below `folder`; return when the last answer came, POSIX seconds."""
+    with progress_bar("files sent") as advance:
+        report = scu.send(
+            [folder],
+            "127.0.0.1",
+            port,
+            called_aet=_AET,
+            on_progress=lambda progress: advance(progress.done, progress.total),
+        )
+    for item in report.not_sent:
+        Console().print(f"not taken: {item.path.name}: {item.reason}")
+    return time.time()
+
+
+def _await_ready_line(process: subprocess.Popen[bytes], log: Path) -> None:
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    line = process.stdout.readline()
+    if not line:
+        kept = Path(tempfile.gettempdir()) / "roi-demo-failed.log"
+        shutil.copy(log, kept)
+        raise RoleFailed(f"roi serve did not start; its log is {kept}")
+
+
+def _get(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own loopback address
+        found: dict[str, Any] = json.loads(answer.read())
+    return found

@@ -1,0 +1,48 @@
+"""The three roles, each a process that says when it is ready and stops on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from roi import compose
+from roi.logs import configure
+from roi.supervise import say_ready, wait_for_stop
+
+if TYPE_CHECKING:
+    from roi.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def run_gateway(settings: Settings, ready_fd: int | None) -> None:
+    """Serve DICOM until SIGTERM."""
+    configure("gateway", settings.log)
+    with compose.gateway(settings) as gateway:
+        logger.info("gateway ready", extra={"action": "ready", "port": gateway.port, "aet": settings.aet})
+        say_ready(ready_fd)
+        wait_for_stop()
+    logger.info("gateway stopped", extra={"action": "stopped"})
+
+
+def run_api(settings: Settings, ready_fd: int | None) -> None:
+    """Serve HTTP until SIGTERM."""
+    from api.serve import serve
+
+    configure("api", settings.log)
+    with compose.api_context(settings) as context:
+        serve(context, host=settings.http_bind, port=settings.http_port, on_ready=lambda: say_ready(ready_fd))
+    logger.info("api stopped", extra={"action": "stopped"})
+
+
+def run_worker(settings: Settings, ready_fd: int | None) -> None:
+    """Work until SIGTERM."""
+    configure("worker", settings.log)
+    with compose.worker(settings) as worker:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: worker.stop())
+        logger.info("worker ready", extra={"action": "ready"})
+        say_ready(ready_fd)
+        worker.run()
+    logger.info("worker stopped", extra={"action": "stopped"})

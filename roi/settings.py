@@ -1,0 +1,158 @@
+"""What a site may set, and the one place that reads the environment.
+
+A flag wins over the environment (`ROI_...`), that over the TOML file (`--config`, else `roi.toml` in the data
+folder), that over the default.  Any secret may be named by a file: `ROI_S3_SECRET_KEY_FILE=/run/secrets/key`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from roi.errors import SettingWrong
+
+_SECRETS = ("catalogue_password", "s3_access_key", "s3_secret_key")
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its meaning; the reference page is checked against this class."""
+
+    model_config = SettingsConfigDict(env_prefix="ROI_", extra="forbid", frozen=True)
+
+    data: Path = Field(default=Path("roi-data"), description="Folder for everything that is kept or written locally.")
+    catalogue: str = Field(default="", description="Catalogue database; empty: SQLite in the data folder.")
+    catalogue_password: SecretStr | None = Field(default=None, description="Password of the PostgreSQL user.")
+    objects: str = Field(default="", description="Object store; empty: a directory in the data folder.")
+    s3_access_key: SecretStr | None = Field(default=None, description="Access key of the S3 object store.")
+    s3_secret_key: SecretStr | None = Field(default=None, description="Secret key of the S3 object store.")
+    dispatch: str = Field(default="child:", description="Doorbell of the workers: child:, redis://... or amqp://...")
+    dicom_bind: str = Field(default="127.0.0.1", description="Address of the DICOM port.")
+    http_bind: str = Field(default="127.0.0.1", description="Address of the HTTP port; loopback only, for now.")
+    dicom_port: int = Field(default=11112, ge=0, le=65535, description="DICOM port; 0 takes a free one.")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
+    aet: str = Field(default="ROI", min_length=1, max_length=16, description="Our AE title.")
+    public_url: str = Field(default="", description="Base of the URLs in answers; empty: http://bind:port.")
+    ack: Literal["archive"] = Field(
+        default="archive", description="What Success to a sender means: durable in the archive."
+    )
+    model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
+    run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
+    log: Literal["auto", "json", "console"] = Field(default="auto", description="Log lines: JSON, or for a person.")
+
+    @field_validator("dicom_bind", "http_bind")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        ip_address(value)
+        return value
+
+    @field_validator("aet")
+    @classmethod
+    def _is_title(cls, value: str) -> str:
+        # PS3.5 6.2, VR AE: no backslash, no control characters; leading and trailing spaces do not count.
+        if not value.strip() or not value.isascii() or not value.isprintable() or "\\" in value:
+            raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
+        return value.strip()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's form
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, secrets named by a file, settings file."""
+        return (init_settings, env_settings, _SecretFiles(settings_cls), TomlConfigSettingsSource(settings_cls))
+
+    @property
+    def catalogue_url(self) -> str:
+        """The catalogue's URL, the default filled in."""
+        return self.catalogue or f"sqlite:///{self.data.resolve() / 'catalogue.sqlite'}"
+
+    @property
+    def objects_url(self) -> str:
+        """The object store's URL, the default filled in."""
+        return self.objects or f"dir://{self.data.resolve() / 'store'}"
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether the DICOM port cannot be reached from another machine."""
+        return ip_address(self.dicom_bind).is_loopback
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the environment of a child process that shall have these very settings."""
+        values = {f"ROI_{name.upper()}": _text(getattr(self, name)) for name in type(self).model_fields}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ROI_")}
+        return kept | {name: value for name, value in values.items() if value}
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from files: the first line of the file that ``ROI_<NAME>_FILE`` names."""
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
+        named = os.environ.get(f"ROI_{field_name.upper()}_FILE")
+        if field_name not in _SECRETS or named is None:
+            return None, field_name, False
+        try:
+            return Path(named).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise SettingWrong(f"ROI_{field_name.upper()}_FILE: {named} cannot be read: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, object]:
+        found = {name: self.get_field_value(None, name)[0] for name in _SECRETS}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def read_settings(*, config: Path | None = None, **flags: object) -> Settings:
+    """Return the settings of this process; a flag that is None was not given.
+
+    Raises
+    ------
+    SettingWrong
+        A value cannot be; the message names the setting and what is expected, never a secret.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=_config_file(config, given))
+
+    try:
+        return FromFile(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingWrong("; ".join(_sentence(dict(problem)) for problem in error.errors())) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingWrong(f"the settings file is not TOML: {error}") from None
+
+
+def _config_file(config: Path | None, flags: dict[str, object]) -> Path | None:
+    named = config or (Path(os.environ["ROI_CONFIG"]) if "ROI_CONFIG" in os.environ else None)
+    if named is not None:
+        if not named.is_file():
+            raise SettingWrong(f"the settings file {named} does not exist")
+        return named
+    usual = Path(str(flags.get("data") or os.environ.get("ROI_DATA") or "roi-data")) / "roi.toml"
+    return usual if usual.is_file() else None
+
+
+def _sentence(problem: dict[str, object]) -> str:
+    place = problem["loc"]
+    name = str(place[0]) if isinstance(place, tuple) and place else "settings"
+    return f"{name} (ROI_{name.upper()}): {str(problem['msg']).removeprefix('Value error, ')}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return "" if value is None else str(value)
