@@ -31,7 +31,7 @@ class KnownPeers:
         self._lock = threading.Lock()
 
     def may_call(self, calling_aet: str, address: str) -> bool:
-        """Tell whether a peer of this title may call from this address; while the catalogue is away, those known last."""
+        """Tell whether a peer of this title may call from this address; the last known list serves where needed."""
         with self._lock:
             if time.monotonic() >= self._stale_at:
                 self._known = self._look_up()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from storage.migrate import migrate
 from storage.spool import Spool
 
 if TYPE_CHECKING:
-    from api.service import ApiContext
+    from api.context import ApiContext
     from inference.worker import Worker
     from pacs_gateway.ae import Gateway
     from roi.settings import Settings
@@ -142,7 +143,7 @@ def worker(settings: Settings) -> Iterator[Worker]:
 @contextmanager
 def api_context(settings: Settings) -> Iterator[ApiContext]:
     """Open what the HTTP side needs."""
-    from api.service import ApiContext
+    from api.context import ApiContext
     from inference.dispatchers import open_dispatcher
     from models import registry
     from pacs_gateway.ingest import Ingest
@@ -157,6 +158,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
             cards=registry.cards(),
             pings={"catalogue": archive.database.ping, "objects": archive.objects.ping, "dispatch": dispatcher.ping},
             clock=utc_now,
+            server_version=version("roi-archive"),
         )
     finally:
         dispatcher.close()

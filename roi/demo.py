@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ def wait_for_triage(http_url: str, *, limit_s: float) -> list[dict[str, Any]]:
     deadline = time.monotonic() + limit_s
     with progress_bar("studies triaged") as advance:
         while True:
-            rows = _get(f"{http_url}/api/worklist?limit=500")["rows"]
+            rows = _get(f"{http_url}/api/worklist?limit=500")["entries"]
             settled = [row for row in rows if is_settled(row)]
             advance(len(settled), len(rows))
             if rows and len(settled) == len(rows):
@@ -111,7 +112,7 @@ def wait_for_triage(http_url: str, *, limit_s: float) -> list[dict[str, Any]]:
 
 def is_settled(row: Mapping[str, Any]) -> bool:
     """Tell whether a worklist row's study is complete and every model has had its say."""
-    return row["ready_at"] is not None and all(line["state"] in _SETTLED for line in row["coverage"])
+    return row["ready_at"] is not None and all(line["coverage"] in _SETTLED for line in row["coverage"])
 
 
 def print_worklist(rows: list[dict[str, Any]]) -> None:
@@ -125,22 +126,27 @@ def print_worklist(rows: list[dict[str, Any]]) -> None:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    study = f"{' '.join(row['study']['modalities'])} {row['study']['description'] or ''}"
+    study = f"{' '.join(row['study']['modalities'])} {row['study']['study_description'] or ''}"
     flags = [
-        f"[bold red]{finding['name_en']} {finding['score']:.2f}[/]"
+        f"[bold red]{finding['name']['vi']} {finding['score']:.2f}[/]"
         for finding in row["findings"]
         if finding["positive"]
     ]
-    coverage = [" ".join(filter(None, (line["state"], line["reason"]))) for line in row["coverage"]]
-    seconds = row["seconds_to_flag"]
+    coverage = [" ".join(filter(None, (line["text"]["vi"], line["reason"]))) for line in row["coverage"]]
     return (
-        row["patient"]["name"] or "",
+        row["patient"]["patient_name"] or "",
         study.strip(),
-        str(row["study"]["instance_count"]),
+        str(row["instance_count"]),
         "\n".join(flags or coverage),
-        row["place"]["reason"]["en"],
-        "" if seconds is None else f"{seconds:.2f} s",
+        row["place_reason"]["vi"],
+        f"{seconds_to_result(row):.2f} s",
     )
+
+
+def seconds_to_result(row: Mapping[str, Any]) -> float:
+    """Return the time from the last instance's row to the newest result's."""
+    last = datetime.fromisoformat(row["received_last"])
+    return max((datetime.fromisoformat(line["created_at"]) - last).total_seconds() for line in row["findings"])
 
 
 def _labels(rows: list[dict[str, Any]]) -> str:
@@ -166,7 +172,7 @@ def _draw(folder: Path, seed: int) -> None:
             advance(number + 1, len(plans))
 
 
-def _study(plan: bool | frozenset[str], seed: int, name: str) -> list[Dataset]:  # noqa: FBT001 - a plan, not a switch
+def _study(plan: bool | frozenset[str], seed: int, name: str) -> list[Dataset]:
     if isinstance(plan, bool):
         return head_ct_study(seed, haemorrhage=plan, patient_name=name)
     return radiograph_study(seed, findings=plan, patient_name=name)

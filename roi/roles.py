@@ -28,11 +28,15 @@ def run_gateway(settings: Settings, ready_fd: int | None) -> None:
 
 def run_api(settings: Settings, ready_fd: int | None) -> None:
     """Serve HTTP until SIGTERM."""
-    from api.serve import serve
+    from api.serve import WebServer
+    from api.service import create_app
 
     configure("api", settings.log)
     with compose.api_context(settings) as context:
-        serve(context, host=settings.http_bind, port=settings.http_port, on_ready=lambda: say_ready(ready_fd))
+        server = WebServer(create_app(context), host=settings.http_bind, port=settings.http_port)
+        logger.info("api ready", extra={"action": "ready", "port": server.port})
+        say_ready(ready_fd)
+        server.run()
     logger.info("api stopped", extra={"action": "stopped"})
 
 

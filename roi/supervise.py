@@ -77,8 +77,12 @@ class Supervisor:
     def _start(self, role: Role) -> None:
         ours, theirs = os.pipe()
         command = [sys.executable, "-m", "roi.cli", *role.arguments, "--ready-fd", str(theirs)]
-        role.process = subprocess.Popen(  # noqa: PLW1509 - the supervisor has one thread
-            command, env=self._environment, pass_fds=(theirs,), preexec_fn=_die_with_parent, start_new_session=True
+        role.process = subprocess.Popen(
+            command,
+            env=self._environment,
+            pass_fds=(theirs,),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+            start_new_session=True,
         )
         os.close(theirs)
         role.ready_pipe, role.started_at = ours, time.monotonic()
