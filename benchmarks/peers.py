@@ -9,7 +9,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -89,13 +89,12 @@ class Roi(Peer):
 
     def stored(self, folder: Path, corpus: Corpus) -> set[str]:  # noqa: ARG002 - the peers' common form
         """Read the catalogue, and look at each object's length."""
-        [database] = (folder / "data").glob("*.sqlite*[!lm]")
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{folder}/data/catalogue.sqlite?mode=ro", uri=True)) as connection:
             rows = connection.execute("SELECT sop_instance_uid, object_key, size_bytes FROM instances").fetchall()
         return {uid for uid, key, size in rows if self._object(folder, key).stat().st_size == size}
 
     def _object(self, folder: Path, key: str) -> Path:
-        return folder / "data" / "objects" / key[:2] / key
+        return folder / "data/store/objects" / key[:2] / key
 
 
 class Storescp(Peer):
