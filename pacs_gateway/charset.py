@@ -45,7 +45,9 @@ def _decode_part(part: bytes, first: str) -> str:
     if not part.startswith(b"\x1b"):
         return part.decode(first, "replace")
     length = 4 if part[:3] in {b"\x1b$(", b"\x1b$)"} else 3
-    codec = CODES_TO_ENCODINGS.get(part[:length], first)
+    codec = CODES_TO_ENCODINGS.get(part[:length])
+    if codec is None:
+        return part.decode(first, "replace")
     if codec in _STATEFUL:
         return part.decode(codec, "replace")
     text = part[length:]

@@ -13,7 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
 
-from pacs_gateway.errors import CommandContradicted, CommandUidRejected, InstanceTooLarge, Part10Rejected
+from pacs_gateway.errors import (
+    CommandContradicted,
+    CommandUidRejected,
+    HeaderUnreadable,
+    InstanceTooLarge,
+    Part10Rejected,
+)
 from pacs_gateway.header import HEAD_BYTES, is_uid, read_header, unreadable_beyond
 from pacs_gateway.part10 import FileMeta, split_meta, write_meta
 from storage.errors import ObjectStoreUnavailable, OutOfSpace
@@ -74,6 +80,8 @@ class Ingest:
 
     def part10(self, source: Iterable[bytes] | BinaryIO, origin: Origin) -> tuple[Verdict, Header]:
         """Take in a whole DICOM file, as STOW-RS and import bring it; its data set bytes are kept as they are.
+
+        Preamble and meta information are dropped for our own, which names what the data set says it is.
 
         Raises
         ------
@@ -190,11 +198,16 @@ class Reception:
 
 
 def _announced(meta: FileMeta, first: bytes) -> tuple[str, str]:
-    """Return the SOP UIDs of a file, from its data set where its meta information lacks them."""
-    if meta.sop_class_uid and meta.sop_instance_uid:
-        return meta.sop_class_uid, meta.sop_instance_uid
+    """Return the SOP UIDs of a file: its data set's, whose meta information may be poor or another file's.
+
+    Only where the data set's header is longer than the first chunk is the meta information believed, to be compared
+    with the data set when that is complete.
+    """
     head = first[:HEAD_BYTES]
-    header = read_header(head, meta.transfer_syntax_uid, unreadable_beyond(head))
+    try:
+        header = read_header(head, meta.transfer_syntax_uid, unreadable_beyond(head))
+    except HeaderUnreadable:
+        return meta.sop_class_uid, meta.sop_instance_uid
     return header.sop_class_uid, header.sop_instance_uid
 
 

@@ -21,6 +21,7 @@ from pynetdicom import AE, _config
 from pynetdicom.presentation import build_context
 
 from pacs_gateway.errors import Part10Rejected, SendFailed
+from pacs_gateway.header import is_uid
 from pacs_gateway.part10 import MAX_META_BYTES, read_meta
 
 MAX_CONTEXTS: Final = 128
@@ -141,8 +142,8 @@ def _outgoing(path: Path, tally: _Tally) -> _Outgoing | None:
     except OSError as error:
         tally.count_not_sent(path, f"cannot be read: {error.strerror}")
         return None
-    if not (meta.sop_class_uid and meta.sop_instance_uid):
-        tally.count_not_sent(path, "the file meta information names no SOP Class or Instance UID")
+    if not all(map(is_uid, (meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid))):
+        tally.count_not_sent(path, "the file meta information lacks a UID, or names something that is none")
         return None
     return _Outgoing(path=path, size_bytes=size_bytes, context=(meta.sop_class_uid, meta.transfer_syntax_uid))
 

@@ -80,6 +80,9 @@ class Connection:
         self._make_room(wanted)
         deadline = time.monotonic() + timeout_s
         self._set_timeout(timeout_s)
+        # A peer with Nagle's algorithm on holds its next small segment until we acknowledge: do so at once, not after
+        # the 40 ms of a delayed acknowledgement.  The kernel forgets this whenever we send.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         while (missing := wanted - (self._end - self._start)) > 0:
             self._grow(missing)
             room = len(self._buffer) - self._end

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from pacs_gateway.ae import Gateway
 from pacs_gateway.association import Limits
 from pacs_gateway.ingest import Ingest

@@ -6,6 +6,7 @@ import struct
 import time
 
 import pytest
+
 from pacs_gateway.association import Limits
 from pacs_gateway.errors import ListenFailed
 from pacs_gateway.negotiation import Refusal
@@ -223,7 +224,7 @@ def test_128_contexts_of_40_syntaxes_are_answered(site: Site) -> None:  # D-16, 
     syntaxes = [f"1.2.840.10008.1.2.4.{number}" for number in range(1000, 1039)] + [EXPLICIT]
     with site.scu() as scu:
         accepted = scu.associate(*(context(number, CT, *syntaxes) for number in range(1, 256, 2)))
-        assert accepted.contexts == {number: (0, syntaxes[0]) for number in range(1, 256, 2)}
+        assert accepted.contexts == dict.fromkeys(range(1, 256, 2), (0, syntaxes[0]))
 
 
 @pytest.mark.parametrize("max_pdu", [64, 4096, 16384, 131072, 0])

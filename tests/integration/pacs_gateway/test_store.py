@@ -11,6 +11,7 @@ from threading import Thread
 
 import pydicom
 import pytest
+
 from pacs_gateway.implementation import IMPLEMENTATION_CLASS_UID
 from storage.errors import CatalogueUnavailable, Damaged, ObjectStoreUnavailable, OutOfSpace
 from storage.records import Arrival, InstanceUid, Origin
@@ -280,7 +281,9 @@ def test_connection_cut_within_a_data_set_leaves_nothing(site: Site) -> None:  #
 @pytest.mark.parametrize(
     "sent",
     [
-        pytest.param(b"\x08\x00\x06\x00SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff" * 1000, id="R-20 items"),
+        pytest.param(
+            b"\x08\x00\x06\x00SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff" * 1000, id="R-20 items"
+        ),
         pytest.param(
             b"\x08\x00\x06\x00SQ\0\0\xff\xff\xff\xff"
             + (b"\xfe\xff\0\xe0\xff\xff\xff\xff" + b"\x08\x00\x06\x00SQ\0\0\xff\xff\xff\xff") * 1000,
