@@ -37,7 +37,7 @@ class ChestRanges:
     effusion_height: Range = (0.07, 0.50)
     opacities: tuple[int, int] = (1, 3)
     opacity_radius_mm: Range = (8.0, 30.0)
-    opacity_density: Range = (0.10, 0.28)
+    opacity_density: Range = (0.15, 0.40)
     skin_fold_rate: float = 0.30
     leads_rate: float = 0.30
     pacemaker_rate: float = 0.08
@@ -65,7 +65,7 @@ CHEST_DOMAINS: Mapping[str, ChestRanges] = {
         effusion_height=(0.05, 0.14),
         opacities=(1, 1),
         opacity_radius_mm=(6.0, 14.0),
-        opacity_density=(0.07, 0.14),
+        opacity_density=(0.10, 0.20),
         skin_fold_rate=0.60,
     ),
 }

@@ -64,9 +64,9 @@ CHEST = Recipe(
     ),
     channels=1,
     findings=("pneumothorax", "effusion", "opacity"),
-    training=(0, 10_000),
+    training=(0, 9000),
     validation=(1_000_000, 1000),
-    epochs=10,
+    epochs=9,
     batch=32,
     learning_rate=4e-3,
 )
