@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from storage.errors import CatalogueUnavailable, Misconfigured
 
@@ -26,7 +26,6 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 _BUSY_MS = 30_000
-_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 
 class Database:
@@ -129,29 +128,38 @@ class GroupCommit(Generic[Item, Answer]):
 
 
 def _engine(url: str, password: str | None) -> sa.Engine:
-    parts = urlsplit(url)
-    driver = _DRIVERS.get(parts.scheme)
-    if driver is None:
+    scheme = urlsplit(url).scheme
+    try:
+        return _ENGINES[scheme](url, password)
+    except (KeyError, ArgumentError):
         raise Misconfigured(
-            f"no catalogue for {parts.scheme or url!r}: expected sqlite:///file or postgresql://user@host/db"
-        )
-    target = sa.make_url(url).set(drivername=driver)
+            f"no catalogue at {scheme or url!r}: expected sqlite:////absolute/file or postgresql://user@host/database"
+        ) from None
+
+
+def _sqlite(url: str, _password: str | None) -> sa.Engine:
+    path = unquote(urlsplit(url).path)
+    if not path.startswith("/"):
+        raise ArgumentError
+    target = sa.URL.create("sqlite+pysqlite", database=path.replace("//", "/"))
+    engine = sa.create_engine(target, pool_size=8, max_overflow=64, **_JSON)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgres(url: str, password: str | None) -> sa.Engine:
+    target = sa.make_url(url).set(drivername="postgresql+psycopg")
     if password:
         target = target.set(password=password)
-    options: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": orjson.loads}
-    if parts.scheme == "sqlite":
-        path = unquote(parts.path)
-        if not path.startswith("/"):
-            raise Misconfigured(f"{url}: expected sqlite:////absolute/file or sqlite:///folder/file")
-        engine = sa.create_engine(target.set(database=path.replace("//", "/")), pool_size=8, max_overflow=64, **options)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
     engine = sa.create_engine(
-        target, pool_size=8, max_overflow=56, pool_pre_ping=True, connect_args={"connect_timeout": 5}, **options
+        target, pool_size=8, max_overflow=56, pool_pre_ping=True, connect_args={"connect_timeout": 5}, **_JSON
     )
     event.listen(engine, "connect", _prepare_postgres)
     return engine
+
+
+_ENGINES = {"sqlite": _sqlite, "postgresql": _postgres}
 
 
 def _to_json(value: object) -> str:
@@ -177,6 +185,9 @@ def _prepare_postgres(connection: Any, _record: object) -> None:  # noqa: ANN401
         cursor.execute("SET synchronous_commit = on")
         cursor.execute("SET lock_timeout = '30s'")
     connection.commit()
+
+
+_JSON: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": orjson.loads}
 
 
 @contextmanager

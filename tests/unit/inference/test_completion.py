@@ -1,0 +1,149 @@
+"""A study is complete on evidence: how its instances came, and whether they look whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference.completion import close_quiet, judge
+from storage.archive import Archive
+from storage.catalog import arrivals, studies
+from storage.records import SeriesUid, StudyState, StudyUid
+from tests.builders import CT, Clock, archive, card, header, keep
+
+STUDY = StudyUid("2.25.1")
+SR = "1.2.840.10008.5.1.4.1.1.88.67"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, clock: Clock) -> Archive:
+    return archive(tmp_path, clock)
+
+
+def _look(kept: Archive, clock: Clock, *cards):
+    return close_quiet(kept.database, cards, now=clock.now, seen={})
+
+
+def _send(kept: Archive, clock: Clock, count: int, *, every_s: float) -> None:
+    """Slices in one association."""
+    for number in range(1, count + 1):
+        keep(kept, header(number))
+        clock.go(every_s)
+    kept.release([STUDY])
+
+
+def _state(kept: Archive):
+    with kept.database.read() as tx:
+        study = studies.get(tx, STUDY)
+    return study.state, study.completion_reason
+
+
+def test_an_even_stack_is_complete_shortly_after_its_association(kept: Archive, clock: Clock) -> None:
+    _send(kept, clock, 8, every_s=0.01)
+    assert _look(kept, clock) == []
+    assert _state(kept) == (StudyState.RECEIVING, None)
+    clock.go(0.41)
+    _look(kept, clock)
+    assert _state(kept) == (StudyState.TRIAGED, "released, geometry consistent")
+
+
+def test_a_stack_with_a_hole_is_waited_for(kept: Archive, clock: Clock) -> None:
+    for number in (1, 2, 3, 5, 6):
+        keep(kept, header(number))
+        clock.go(0.01)
+    kept.release([STUDY])
+    clock.go(2)
+    _look(kept, clock)
+    assert _state(kept)[0] is StudyState.RECEIVING
+    clock.go(4)
+    _look(kept, clock)
+    assert _state(kept) == (StudyState.TRIAGED, "released, geometry incomplete")
+
+
+def test_slices_in_associations_of_their_own_are_one_revision(kept: Archive, clock: Clock) -> None:
+    for number in range(1, 33):
+        keep(kept, header(number))
+        kept.release([STUDY])
+        for _ in range(4):
+            clock.go(0.05)
+            _look(kept, clock)
+    clock.go(1)
+    created = _look(kept, clock, card())
+    with kept.database.read() as tx:
+        study = studies.get(tx, STUDY)
+    assert (study.revision, study.instance_count, len(created)) == (1, 32, 1)
+
+
+def test_an_association_that_stays_open_ends_by_silence(kept: Archive, clock: Clock) -> None:
+    keep(kept, header(1))
+    clock.go(arrivals.OPEN_WAIT.total_seconds() - 1)
+    _look(kept, clock)
+    assert _state(kept)[0] is StudyState.RECEIVING
+    clock.go(2)
+    _look(kept, clock)
+    assert _state(kept) == (StudyState.TRIAGED, "silence")
+
+
+def test_a_radiograph_is_whole_by_itself(kept: Archive, clock: Clock) -> None:
+    keep(kept, header(1, modality="DX"))
+    kept.release([STUDY])
+    clock.go(0.41)
+    _look(kept, clock)
+    assert _state(kept) == (StudyState.TRIAGED, "released, no stack to wait for")
+
+
+def test_a_job_for_each_card_that_accepts_what_came(kept: Archive, clock: Clock) -> None:
+    _send(kept, clock, 8, every_s=0.01)
+    clock.go(1)
+    created = _look(kept, clock, card("ct-a"), card("ct-b"), card("dx", kind="radiograph"))
+    assert len(created) == 2
+    assert _state(kept)[0] is StudyState.COMPLETE
+    assert _look(kept, clock, card("ct-a"), card("ct-b")) == []
+
+
+def test_a_late_dose_report_makes_no_job(kept: Archive, clock: Clock) -> None:
+    _send(kept, clock, 8, every_s=0.01)
+    clock.go(1)
+    assert _look(kept, clock) == []
+    report = header(99, sop_class_uid=SR, modality="SR", series_instance_uid=SeriesUid("2.25.1.9"))
+    keep(kept, report)
+    kept.release([STUDY])
+    clock.go(1)
+    assert _look(kept, clock, card()) == []
+    with kept.database.read() as tx:
+        study = studies.get(tx, STUDY)
+    assert (study.revision, study.state) == (2, StudyState.TRIAGED)
+
+
+def test_two_workers_complete_a_study_once(kept: Archive, clock: Clock) -> None:
+    _send(kept, clock, 8, every_s=0.01)
+    clock.go(1)
+    with kept.database.read() as tx:
+        seen_by_both = studies.receiving(tx, now=clock.now)
+    assert len(seen_by_both) == 1
+    assert len(_look(kept, clock, card())) == 1
+    with kept.database.write() as tx:
+        assert studies.complete(tx, seen_by_both[0], reason="late", now=clock.now) is None
+
+
+def test_a_restart_between_arrival_and_completion_changes_nothing(tmp_path: Path, clock: Clock) -> None:
+    before = archive(tmp_path, clock)
+    _send(before, clock, 8, every_s=0.01)
+    before.close()
+    clock.go(600)
+    after = archive(tmp_path, clock)
+    _look(after, clock)
+    assert _state(after) == (StudyState.TRIAGED, "silence")
+
+
+def test_localizers_alone_are_no_stack(kept: Archive) -> None:
+    keep(kept, header(1, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), sop_class_uid=CT))
+    with kept.database.read() as tx:
+        evidence = judge(studies.instances_of(tx, STUDY))
+    assert (evidence.plausible, evidence.reason) == (False, "released, localizer only")

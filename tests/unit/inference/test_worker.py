@@ -1,0 +1,188 @@
+"""The worker, with a model that answers, raises, hangs, dies or cannot be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from inference.completion import close_quiet
+from inference.dispatchers.child import ChildDispatcher
+from inference.errors import RunDied, RunFailed, RunHung
+from inference.triage import RunRequest
+from inference.worker import Pace, Worker
+from storage.archive import Archive
+from storage.catalog import changes, jobs, results, studies, worklist
+from storage.records import Coverage, Outcome, StudyState, StudyUid, TriageResult
+from tests.builders import Clock, archive, card, header, keep
+
+STUDY = StudyUid("2.25.1")
+CARD = card()
+
+
+@dataclass
+class ScriptedProcess:
+    """Stands where the model's process is: gives its answers one after the other, the last for ever."""
+
+    answers: list[TriageResult | RunFailed]
+    load_error: RunFailed | None = None
+    asked: list[RunRequest] = field(default_factory=list)
+    stopped: int = 0
+
+    def warm(self) -> None:
+        pass
+
+    def is_ready(self, wait_s: float = 0.0) -> bool:
+        if self.load_error:
+            raise self.load_error
+        return True
+
+    def run(self, request: RunRequest, *, limit_s: float, on_beat: Callable[[], bool]) -> TriageResult:
+        self.asked.append(request)
+        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+        if isinstance(answer, RunFailed):
+            raise answer
+        return answer
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+FLAGGED = TriageResult(outcome=Outcome.FLAGGED, urgency="critical", raises=True)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, clock: Clock) -> Archive:
+    made = archive(tmp_path, clock)
+    for number in range(1, 9):
+        keep(made, header(number))
+        clock.go(0.01)
+    made.release([STUDY])
+    clock.go(1)
+    close_quiet(made.database, [CARD], now=clock.now, seen={})
+    return made
+
+
+def _worker(kept: Archive, clock: Clock, process: ScriptedProcess | None) -> Worker:
+    return Worker(
+        database=kept.database,
+        dispatcher=ChildDispatcher(),
+        cards=[CARD],
+        model=process,
+        clock=clock,
+        pace=Pace(load_again_s=0.0),
+    )
+
+
+def _entry(kept: Archive):
+    with kept.database.read() as tx:
+        return worklist.entry(tx, STUDY)
+
+
+def test_a_job_runs_once_and_its_result_is_committed_with_everything_it_changes(kept: Archive, clock: Clock) -> None:
+    process = ScriptedProcess([FLAGGED])
+    worker = _worker(kept, clock, process)
+    worker.step()
+    worker.step()
+    entry = _entry(kept)
+    assert len(process.asked) == 1
+    assert len(process.asked[0].instances) == 8
+    assert (entry.study.state, entry.study.ai_urgency) == (StudyState.TRIAGED, "critical")
+    (line,) = entry.coverage
+    assert (line.coverage, line.outcome, line.revision) == (Coverage.ANALYSED, Outcome.FLAGGED, 1)
+    assert {"received_last", "complete", "claimed", "committed"} <= entry.results[0].result.times.keys()
+
+
+def test_a_model_that_raises_is_tried_three_times_then_parked_visibly(kept: Archive, clock: Clock) -> None:
+    process = ScriptedProcess([RunFailed("ValueError")])
+    worker = _worker(kept, clock, process)
+    for _ in range(5):
+        worker.step()
+        clock.go(2)
+    entry = _entry(kept)
+    assert len(process.asked) == jobs.MAX_ATTEMPTS
+    assert [(line.coverage, line.reason) for line in entry.coverage] == [(Coverage.FAILED, "model_error")]
+    assert (entry.study.state, entry.study.ai_urgency) == (StudyState.TRIAGED, None)
+    with kept.database.read() as tx:
+        assert [change.kind for change in changes.since(tx, 0)].count("job-failed") == 1
+
+
+@pytest.mark.parametrize(("error", "reason"), [(RunHung(), "timeout"), (RunDied(), "process_died")])
+def test_a_run_that_hangs_or_dies_gets_another_try(kept: Archive, clock: Clock, error: RunFailed, reason: str) -> None:
+    worker = _worker(kept, clock, ScriptedProcess([error, FLAGGED]))
+    worker.step()
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.WAITING, reason)]
+    clock.go(2)
+    worker.step()
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.ANALYSED, None)]
+
+
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        (None, "no torch on this worker"),
+        (ScriptedProcess([FLAGGED], load_error=RunFailed(reason="weights")), "weights"),
+    ],
+)
+def test_without_a_model_jobs_wait_and_say_why(
+    kept: Archive, clock: Clock, process: ScriptedProcess | None, reason: str
+) -> None:
+    _worker(kept, clock, process).step()
+    entry = _entry(kept)
+    assert [(line.coverage, line.reason) for line in entry.coverage] == [(Coverage.WAITING, reason)]
+    assert entry.study.ready_at is not None
+
+
+def test_a_result_of_a_lost_lease_is_dropped(kept: Archive, clock: Clock) -> None:
+    class Stolen(ScriptedProcess):
+        def run(self, request: RunRequest, *, limit_s: float, on_beat: Callable[[], bool]) -> TriageResult:
+            clock.go(60)
+            with kept.database.write() as tx:
+                jobs.release_expired(tx, now=clock.now)
+                jobs.claim(tx, owner="another", lease=jobs.RETRY_WAIT, now=clock.now)
+            return super().run(request, limit_s=limit_s, on_beat=on_beat)
+
+    _worker(kept, clock, Stolen([FLAGGED])).step()
+    with kept.database.read() as tx:
+        assert results.of_studies(tx, [STUDY]) == {}
+        assert studies.get(tx, STUDY).ai_urgency is None
+
+
+def test_a_job_whose_workers_died_is_parked_by_the_next_one(kept: Archive, clock: Clock) -> None:
+    for _ in range(jobs.MAX_ATTEMPTS):
+        with kept.database.write() as tx:
+            jobs.release_expired(tx, now=clock.now)
+            assert jobs.claim(tx, owner="dying", lease=jobs.RETRY_WAIT, now=clock.now) is not None
+        clock.go(5)
+    process = ScriptedProcess([FLAGGED])
+    _worker(kept, clock, process).step()
+    assert process.asked == []
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.FAILED, "process_died")]
+
+
+def test_a_job_of_a_model_no_longer_installed_says_so(kept: Archive, clock: Clock) -> None:
+    worker = Worker(
+        database=kept.database, dispatcher=ChildDispatcher(), cards=[], model=ScriptedProcess([FLAGGED]), clock=clock
+    )
+    worker.step()
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.FAILED, "weights")]
+
+
+def test_a_late_slice_gives_a_new_revision_whose_result_supersedes(kept: Archive, clock: Clock) -> None:
+    process = ScriptedProcess([FLAGGED])
+    worker = _worker(kept, clock, process)
+    worker.step()
+    keep(kept, header(9))
+    kept.release([STUDY])
+    clock.go(1)
+    close_quiet(kept.database, [CARD], now=clock.now, seen={})
+    worker.step()
+    assert [len(request.instances) for request in process.asked] == [8, 9]
+    assert [(record.revision, record.superseded_by) for record in _entry(kept).results] == [(2, None), (1, 2)]
