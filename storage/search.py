@@ -138,7 +138,7 @@ def _number(column: sa.Column[Any]) -> Rule:
 
 
 def _any_series(column: sa.Column[Any]) -> Rule:
-    """True of a study where any of its series matches: (0008,0061) Modalities in Study."""
+    """Match a study where any of its series matches: (0008,0061) Modalities in Study."""
     inner = _text(column)
 
     def condition(value: str, dialect: str) -> Condition | None:

@@ -1,0 +1,103 @@
+"""Accept: which of the forms that we can give a client wants (PS3.18 8.7, RFC 9110 12.5.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from api.errors import NotAcceptable
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+DICOM: Final = "application/dicom"
+DICOM_JSON: Final = "application/dicom+json"
+JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
+MULTIPART: Final = "multipart/related"
+
+_PART: Final = re.compile(r'\s*;\s*([\w!#$%&\'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,"\s]*)')
+_RANGE: Final = re.compile(r"\s*([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)")
+MAX_ACCEPT: Final = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaType:
+    """A media type or range with its parameters, names and types in lower case."""
+
+    name: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """The type of a multipart's parts, or the type itself."""
+        return self.parameters.get("type", "").lower() if self.name == MULTIPART else self.name
+
+    @property
+    def quality(self) -> float:
+        """How much it is wanted, 0 to 1."""
+        return weight(self.parameters.get("q", "1"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What is given: one of the offers, in which transfer syntax (empty: whichever)."""
+
+    offer: str
+    transfer_syntax: str = ""
+
+    def admits(self, transfer_syntax_uid: str) -> bool:
+        """Tell whether an object in this transfer syntax is what was asked for."""
+        return self.transfer_syntax in {"", "*", transfer_syntax_uid}
+
+
+def weight(text: str) -> float:
+    """Return a q-value; a malformed one counts as 0."""
+    return float(text) if re.fullmatch(r"[01](\.\d{0,3})?", text.strip()) else 0.0
+
+
+def parse(text: str) -> list[MediaType]:
+    """Return the media types of an Accept or Content-Type value; what is malformed is passed over."""
+    found: list[MediaType] = []
+    position = 0
+    while (start := _RANGE.search(text, position)) is not None:
+        position = start.end()
+        parameters: dict[str, str] = {}
+        while (part := _PART.match(text, position)) is not None:
+            parameters[part[1].lower()] = _unquoted(part[2])
+            position = part.end()
+        found.append(MediaType(name=start[1].lower(), parameters=parameters))
+        comma = text.find(",", position)
+        position = len(text) if comma < 0 else comma + 1
+    return found
+
+
+def _unquoted(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+
+
+def choose(request: Request, offers: Sequence[str]) -> Choice:
+    """Return what a request gets of `offers`: media types, ``multipart/related; type=...`` for a multipart.
+
+    ``?accept=`` wins over the header (PS3.18 8.3.3.1); neither means the first offer, as ``*/*`` does.
+
+    Raises
+    ------
+    NotAcceptable
+        Nothing that is accepted is offered.
+    """
+    text = request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
+    wanted = sorted(parse(text[:MAX_ACCEPT]), key=lambda media: -media.quality) if text else [MediaType(name="*/*")]
+    for media in wanted:
+        for offer in offers:
+            if media.quality > 0 and _covers(media, parse(offer)[0]):
+                return Choice(offer=offer, transfer_syntax=media.parameters.get("transfer-syntax", ""))
+    raise NotAcceptable(f"this resource can be given as {', '.join(offers)}")
+
+
+def _covers(wanted: MediaType, offered: MediaType) -> bool:
+    if wanted.name in {"*/*", f"{offered.name.partition('/')[0]}/*"}:
+        return True
+    return wanted.name == offered.name and wanted.root in {"", "*/*", offered.root}

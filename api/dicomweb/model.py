@@ -1,0 +1,233 @@
+"""The DICOM JSON Model (PS3.18 F): from a data set's bytes, and from values that we hold ourselves."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from api.dicomweb.explicit import value_pieces
+from api.dicomweb.walk import PIXELS, Kind, Step, walk
+from pacs_gateway.charset import decode_text, encodings_of
+
+if TYPE_CHECKING:
+    from api.dicomweb.source import Source
+    from pacs_gateway.elements import Encoding
+
+Element = dict[str, Any]
+DataSet = dict[str, Element]
+
+BULK_BYTES: Final = 1024
+"""Longer values become a BulkDataURI, where their VR allows one; pixel data always does."""
+
+_WHOLE_TEXTS: Final = ("LT", "ST", "UR", "UT")
+_TEXTS: Final = ("AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UC", "UI")
+_FORMATS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "SV": "q", "UV": "Q"}
+_BINARY: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
+_BULK_VRS: Final = frozenset({*_BINARY, *_FORMATS, "DS", "IS", "LT", "ST", "UC", "UT"})
+"""PS3.18 F.2.2."""
+
+_INTEGER: Final = re.compile(r"[+-]?\d{1,15}")
+_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_LINES: Final = re.compile(rb"([\r\n\t\f]+)")
+_EXACT: Final = 2**53
+_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+_CHARSET: Final = 0x00080005
+
+
+# ------------------------------------------------------------------------------------------- from values we hold
+def element(keyword: str, value: object) -> tuple[str, Element]:
+    """Return an attribute's tag and its JSON; None, an empty text and an empty tuple give one without Value."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise LookupError(keyword)
+    vr = dictionary_VR(tag)
+    values = list(value) if isinstance(value, tuple | list) else [value]
+    values = [name_groups(part) if vr == "PN" else part for part in values if part not in {None, ""}]
+    return f"{tag:08X}", {"vr": vr, "Value": values} if values else {"vr": vr}
+
+
+def name_groups(name: object) -> dict[str, str]:
+    """Return a person name's groups, those that hold something (PS3.18 F.2.2)."""
+    return {group: part for group, part in zip(_GROUPS, str(name).split("="), strict=False) if part}
+
+
+# ------------------------------------------------------------------------------------------ from a data set's bytes
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where in the data set the reader is: how its text is coded, and the path of its bulk data."""
+
+    encodings: list[str]
+    bulk_url: str
+    path: tuple[str, ...] = ()
+
+    def uri(self, tag: int) -> str:
+        return "/".join((self.bulk_url, *self.path, f"{tag:08X}"))
+
+
+def as_model(source: Source, encoding: Encoding, *, bulk_url: str, signed: bool = False) -> DataSet:
+    """Return a data set in the DICOM JSON Model: sorted tags, no group length, bulk data as URIs below `bulk_url`.
+
+    Text that does not fit its character set is replaced; a number that is none stays a string; a binary value whose
+    length does not fit its VR goes out as UN.  Nothing is left out.
+
+    Raises
+    ------
+    DataSetUnreadable
+        As `walk`.
+    """
+    place = _Place(encodings=encodings_of(b""), bulk_url=bulk_url)
+    return _data_set(source, walk(source, encoding, signed=signed), place)
+
+
+def _data_set(source: Source, steps: Iterator[Step], place: _Place) -> DataSet:
+    found: DataSet = {}
+    for step in steps:
+        if step.kind is Kind.ITEM_END:
+            break
+        if step.kind is Kind.SEQUENCE:
+            inner = _Place(encodings=place.encodings, bulk_url=place.bulk_url, path=(*place.path, f"{step.tag:08X}"))
+            made = _sequence(source, steps, inner)
+        else:
+            made = _value(source, step, place)
+        if step.tag == _CHARSET and step.length <= BULK_BYTES:
+            codecs = encodings_of(source.take(step.start, step.length))
+            place = _Place(encodings=codecs, bulk_url=place.bulk_url, path=place.path)
+        if step.tag & 0xFFFF and step.tag >> 16 > 2:
+            found.setdefault(f"{step.tag:08X}", made)
+    return dict(sorted(found.items()))
+
+
+def _sequence(source: Source, steps: Iterator[Step], place: _Place) -> Element:
+    items: list[DataSet] = []
+    for step in steps:
+        if step.kind is Kind.SEQUENCE_END:
+            break
+        inner = _Place(encodings=place.encodings, bulk_url=place.bulk_url, path=(*place.path, str(len(items))))
+        items.append(_data_set(source, steps, inner))
+    return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+def _value(source: Source, step: Step, place: _Place) -> Element:
+    if step.kind is Kind.ENCAPSULATED:
+        return {"vr": "OB" if step.tag in PIXELS else step.vr, "BulkDataURI": place.uri(step.tag)}
+    if step.length == 0:
+        return {"vr": step.vr}
+    if step.tag in PIXELS or (step.length > BULK_BYTES and step.vr in _BULK_VRS):
+        return {"vr": step.vr, "BulkDataURI": place.uri(step.tag)}
+    value = b"".join(value_pieces(source, step))
+    return _READERS.get(step.vr, _inline)(step.vr, value, place.encodings)
+
+
+def find(steps: Iterator[Step], path: tuple[str, ...]) -> Step | None:
+    """Return the step of the value that a bulk data path names, None where there is none."""
+    trail: list[str] = []
+    count: list[int] = []
+    for step in steps:
+        if step.kind is Kind.SEQUENCE:
+            trail.append(f"{step.tag:08X}")
+            count.append(-1)
+        elif step.kind is Kind.ITEM:
+            count[-1] += 1
+        elif step.kind is Kind.SEQUENCE_END:
+            trail.pop()
+            count.pop()
+        elif step.kind in {Kind.VALUE, Kind.ENCAPSULATED} and path[-1] == f"{step.tag:08X}":
+            above = [part for pair in zip(trail, map(str, count), strict=True) for part in pair]
+            if (*above, path[-1]) == path:
+                return step
+    return None
+
+
+# ------------------------------------------------------------------------------------------------ VR -> JSON values
+def _text(value: bytes, encodings: list[str]) -> str:
+    """Decode text, its line ends and its leading spaces kept."""
+    lines = _LINES.split(value.rstrip(b"\0 "))
+    return "".join(part.decode("ascii") if place % 2 else _line(part, encodings) for place, part in enumerate(lines))
+
+
+def _line(part: bytes, encodings: list[str]) -> str:
+    leading = len(part) - len(part.lstrip(b" "))
+    trailing = len(part) - len(part.rstrip(b" ")) if leading < len(part) else 0
+    return " " * leading + decode_text(part, encodings) + " " * trailing
+
+
+def _of_values(vr: str, values: list[Any]) -> Element:
+    return {"vr": vr, "Value": values} if any(value is not None for value in values) else {"vr": vr}
+
+
+def _texts(vr: str, value: bytes, encodings: list[str]) -> Element:
+    parts = [part.strip(" \0") for part in _text(value, encodings).split("\\")]
+    return _of_values(vr, [part or None for part in parts])
+
+
+def _whole_text(vr: str, value: bytes, encodings: list[str]) -> Element:
+    return _of_values(vr, [_text(value, encodings) or None])
+
+
+def _names(vr: str, value: bytes, encodings: list[str]) -> Element:
+    return _of_values(vr, [name_groups(part.strip()) or None for part in _text(value, encodings).split("\\")])
+
+
+def _number_texts(vr: str, value: bytes, encodings: list[str]) -> Element:
+    read = _integer if vr == "IS" else _decimal
+    return _of_values(
+        vr, [read(part.strip()) if part.strip() else None for part in _text(value, encodings).split("\\")]
+    )
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def _decimal(text: str) -> float | int | str:
+    """Return a number where a double holds it exactly as written, else the text (PS3.18 F.2.3)."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if not _DECIMAL.fullmatch(text) or sum(letter.isdigit() for letter in text) > 15:
+        return text
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _numbers(vr: str, value: bytes, encodings: list[str]) -> Element:
+    unit = Struct(f"<{_FORMATS[vr]}")
+    if len(value) % unit.size:
+        return _inline("UN", value, encodings)
+    return _of_values(vr, [_safe(number) for (number,) in unit.iter_unpack(value)])
+
+
+def _safe(number: float) -> float | str:
+    """Return what JSON can hold: NaN, infinities and integers beyond a double's reach as text."""
+    if isinstance(number, float):
+        return number if math.isfinite(number) else {True: "NaN", False: str(number)}[math.isnan(number)]
+    return number if -_EXACT <= number <= _EXACT else str(number)
+
+
+def _tags(vr: str, value: bytes, encodings: list[str]) -> Element:
+    pair = Struct("<HH")
+    if len(value) % pair.size:
+        return _inline("UN", value, encodings)
+    return _of_values(vr, [f"{group:04X}{number:04X}" for group, number in pair.iter_unpack(value)])
+
+
+def _inline(vr: str, value: bytes, _: list[str]) -> Element:
+    return {"vr": vr, "InlineBinary": base64.b64encode(value).decode()}
+
+
+_Reader = Callable[[str, bytes, list[str]], Element]
+
+_READERS: Final[Mapping[str, _Reader]] = {
+    **dict.fromkeys(_TEXTS, _texts),
+    **dict.fromkeys(_WHOLE_TEXTS, _whole_text),
+    **dict.fromkeys(_FORMATS, _numbers),
+    **dict.fromkeys(("IS", "DS"), _number_texts),
+    "PN": _names,
+    "AT": _tags,
+}

@@ -1,0 +1,277 @@
+"""QIDO-RS: search for studies, series and instances (PS3.18 10.6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request, Response
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+from api.answers import as_json
+from api.context import ApiContext, Context
+from api.dicomweb import media
+from api.dicomweb.model import DataSet, element
+from api.errors import ParameterRejected
+from api.uids import SeriesPath, StudyPath
+from storage import search
+from storage.search import Level, Match
+
+if TYPE_CHECKING:
+    from storage.database import Transaction
+    from storage.records import InstanceRecord, SeriesRecord, StudyRecord
+
+router = APIRouter(tags=["dicomweb"])
+
+MAX_RESULTS: Final = 1000
+MAX_KEYS: Final = 64
+_UNSIGNED: Final = re.compile(r"\d{1,9}")
+_TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
+_UNSUPPORTED: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_UNSUPPORTED})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A search as the URL asked for it, and what of it is not supported."""
+
+    level: Level
+    matches: tuple[Match, ...]
+    limit: int
+    offset: int
+    warnings: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------ routes
+@router.api_route("/studies", methods=["GET", "HEAD"])
+def search_studies(context: Context, request: Request) -> Response:
+    """Search for studies."""
+    return _search(context, request, Level.STUDY, {})
+
+
+@router.api_route("/series", methods=["GET", "HEAD"])
+def search_all_series(context: Context, request: Request) -> Response:
+    """Search for series of all studies."""
+    return _search(context, request, Level.SERIES, {})
+
+
+@router.api_route("/studies/{study}/series", methods=["GET", "HEAD"])
+def search_series(context: Context, request: Request, study: StudyPath) -> Response:
+    """Search for series of one study."""
+    return _search(context, request, Level.SERIES, {"StudyInstanceUID": study})
+
+
+@router.api_route("/instances", methods=["GET", "HEAD"])
+def search_all_instances(context: Context, request: Request) -> Response:
+    """Search for instances of all studies."""
+    return _search(context, request, Level.INSTANCE, {})
+
+
+@router.api_route("/studies/{study}/instances", methods=["GET", "HEAD"])
+def search_study_instances(context: Context, request: Request, study: StudyPath) -> Response:
+    """Search for instances of one study."""
+    return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study})
+
+
+@router.api_route("/studies/{study}/series/{series}/instances", methods=["GET", "HEAD"])
+def search_instances(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
+    """Search for instances of one series."""
+    return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
+
+
+def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
+    media_type = media.choose(request, (media.DICOM_JSON, media.JSON)).offer
+    query = read_query(request.query_params.multi_items(), level, path)
+    with context.archive.database.read() as tx:
+        found = _SEARCHES[level](tx, query, context.dicomweb_url)
+        query = _with_rest(tx, query, len(found))
+    response = as_json(found, media_type=media_type) if found else Response(status_code=204)
+    for warning in query.warnings:
+        response.headers.append("Warning", f"299 {context.dicomweb_url}: {warning}")
+    return response
+
+
+def _with_rest(tx: Transaction, query: Query, found: int) -> Query:
+    """Say how many matches our own maximum cut off."""
+    if found < MAX_RESULTS or query.limit < MAX_RESULTS:
+        return query
+    rest = search.count(tx, query.matches, query.level) - query.offset - found
+    cut = (f"There are {rest} additional results that can be requested",) if rest > 0 else ()
+    return replace(query, warnings=query.warnings + cut)
+
+
+# ------------------------------------------------------------------------------------------------------ the query
+def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str, str]) -> Query:
+    """Return what a query string asks for, within what the path names already.
+
+    Raises
+    ------
+    ParameterRejected
+        A key is unknown or given twice, or ``limit`` or ``offset`` is not an unsigned integer.
+    """
+    if len(items) > MAX_KEYS:
+        raise ParameterRejected(f"more than {MAX_KEYS} query parameters")
+    values = dict(path)
+    warnings = [_literal(name) for name, value in items if name in _UNSUPPORTED and value.lower() == "true"]
+    for name, value in items:
+        if name in _RESERVED:
+            continue
+        keyword = _keyword(name)
+        if keyword not in search.supported(level):
+            warnings.append(f"The attribute {keyword} is not supported for matching here and has been ignored.")
+        elif keyword in values:
+            raise ParameterRejected(f"{keyword} is given twice")
+        else:
+            values[keyword] = value.replace(",", "\\") if dictionary_VR(_tag(keyword)) == "UI" else value
+    fields = [field for name, value in items if name == "includefield" for field in value.split(",")]
+    for field in fields:
+        if field.strip() not in {"", "all"}:
+            _keyword(field.strip())  # what we hold is always returned; a name that no attribute has is a mistake
+    limit = _unsigned(items, "limit", MAX_RESULTS)
+    return Query(
+        level=level,
+        matches=tuple(Match(keyword=keyword, value=value) for keyword, value in values.items()),
+        limit=min(limit, MAX_RESULTS),
+        offset=_unsigned(items, "offset", 0),
+        warnings=tuple(warnings),
+    )
+
+
+def _literal(name: str) -> str:
+    # PS3.18 8.3.4.2: the sentence is the standard's.
+    return f"The {name} parameter is not supported. Only literal matching has been performed."
+
+
+def _unsigned(items: Sequence[tuple[str, str]], name: str, default: int) -> int:
+    given = [value for key, value in items if key == name]
+    if not given:
+        return default
+    if len(given) > 1 or not _UNSIGNED.fullmatch(given[0]):
+        raise ParameterRejected(f"{name} is not one unsigned integer")
+    return int(given[0])
+
+
+def _keyword(name: str) -> str:
+    """Return the keyword of an attribute named by keyword, by tag, or by a path through sequences."""
+    steps = [_step(step) for step in name.split(".")]
+    if len(steps) > 8 or not all(steps):
+        shown = f"{name!r} is" if re.fullmatch(r"[A-Za-z0-9.]{1,64}", name) else "a query parameter names"
+        raise ParameterRejected(f"{shown} no known attribute")
+    return ".".join(steps)
+
+
+def _step(name: str) -> str:
+    if not _TAG.fullmatch(name):
+        return name if tag_for_keyword(name) is not None else ""
+    private = int(name[3], 16) % 2
+    return keyword_for_tag(int(name, 16)) or (name.upper() if private else "")
+
+
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise LookupError(keyword)
+    return tag
+
+
+# ------------------------------------------------------------------------------------------------------ the answers
+def _studies(tx: Transaction, query: Query, base: str) -> list[DataSet]:
+    found = search.studies(tx, query.matches, limit=query.limit, offset=query.offset)
+    return [_answer(_STUDY, study, f"{base}/studies/{study.study_instance_uid}") for study in found]
+
+
+def _series(tx: Transaction, query: Query, base: str) -> list[DataSet]:
+    found = search.series(tx, query.matches, limit=query.limit, offset=query.offset)
+    return [_answer(_SERIES, one, _url(base, one.study_instance_uid, one.series_instance_uid)) for one in found]
+
+
+def _instances(tx: Transaction, query: Query, base: str) -> list[DataSet]:
+    found = search.instances(tx, query.matches, limit=query.limit, offset=query.offset)
+    return [
+        _answer(
+            _INSTANCE,
+            one,
+            f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}",
+        )
+        for one in found
+    ]
+
+
+_SEARCHES: Final = {Level.STUDY: _studies, Level.SERIES: _series, Level.INSTANCE: _instances}
+
+
+def _url(base: str, study: str, series: str) -> str:
+    return f"{base}/studies/{study}/series/{series}"
+
+
+_Read = Callable[[Any], object]
+
+
+def _field(name: str) -> _Read:
+    return lambda record: getattr(record, name)
+
+
+def _always(value: object) -> _Read:
+    return lambda _: value
+
+
+_STUDY: Final[Mapping[str, _Read]] = {
+    "SpecificCharacterSet": _always("ISO_IR 192"),
+    "StudyDate": _field("study_date"),
+    "StudyTime": _field("study_time"),
+    "AccessionNumber": _field("accession_number"),
+    "InstanceAvailability": _always("ONLINE"),
+    "ModalitiesInStudy": _field("modalities"),
+    "ReferringPhysicianName": _field("referring_physician_name"),
+    "TimezoneOffsetFromUTC": _always(None),
+    "StudyDescription": _field("study_description"),
+    "PatientName": _field("patient_name"),
+    "PatientID": _field("patient_id"),
+    "IssuerOfPatientID": _field("issuer_of_patient_id"),
+    "PatientBirthDate": _field("patient_birth_date"),
+    "PatientSex": _field("patient_sex"),
+    "StudyInstanceUID": _field("study_instance_uid"),
+    "StudyID": _field("study_id"),
+    "NumberOfStudyRelatedSeries": _field("series_count"),
+    "NumberOfStudyRelatedInstances": _field("instance_count"),
+}
+_SERIES: Final[Mapping[str, _Read]] = {
+    "SpecificCharacterSet": _always("ISO_IR 192"),
+    "Modality": _field("modality"),
+    "Manufacturer": _field("manufacturer"),
+    "StationName": _field("station_name"),
+    "SeriesDescription": _field("series_description"),
+    "BodyPartExamined": _field("body_part_examined"),
+    "ProtocolName": _field("protocol_name"),
+    "StudyInstanceUID": _field("study_instance_uid"),
+    "SeriesInstanceUID": _field("series_instance_uid"),
+    "SeriesNumber": _field("series_number"),
+    "NumberOfSeriesRelatedInstances": _field("instance_count"),
+    "PerformedProcedureStepStartDate": _always(None),
+    "PerformedProcedureStepStartTime": _always(None),
+    "RequestAttributesSequence": _always(None),
+}
+_INSTANCE: Final[Mapping[str, _Read]] = {
+    "SpecificCharacterSet": _always("ISO_IR 192"),
+    "ImageType": _field("image_type"),
+    "SOPClassUID": _field("sop_class_uid"),
+    "SOPInstanceUID": _field("sop_instance_uid"),
+    "InstanceAvailability": _always("ONLINE"),
+    "Modality": _field("modality"),
+    "StudyInstanceUID": _field("study_instance_uid"),
+    "SeriesInstanceUID": _field("series_instance_uid"),
+    "InstanceNumber": _field("instance_number"),
+    "NumberOfFrames": _field("number_of_frames"),
+    "Rows": _field("rows"),
+    "Columns": _field("columns"),
+    "BitsAllocated": _always(None),
+    "AvailableTransferSyntaxUID": _field("transfer_syntax_uid"),
+}
+"""PS3.18 10.6.3.3: what an answer always carries; what the catalogue does not hold goes out empty."""
+
+
+def _answer(table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord, url: str) -> DataSet:
+    made = dict(element(keyword, read(record)) for keyword, read in table.items())
+    return dict(sorted({**made, "00081190": {"vr": "UR", "Value": [url]}}.items()))

@@ -1,0 +1,227 @@
+"""STOW-RS: store instances through the same ingest as the gateway (PS3.18 10.5)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from anyio import from_thread
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from api.answers import as_json
+from api.context import ApiContext, Context
+from api.dicomweb import media
+from api.dicomweb.model import DataSet, Element, element
+from api.dicomweb.multipart import Part, boundary_of, parts
+from api.errors import ApiError, BodyIncomplete, BodyRejected, MediaTypeUnsupported
+from api.problems import RETRY_AFTER_S
+from api.uids import StudyPath
+from pacs_gateway import status
+from pacs_gateway.errors import HeaderRejected, InstanceTooLarge
+from pacs_gateway.ingest import Ingest
+from storage.errors import StorageError, Unavailable
+from storage.records import Arrival, Header, Origin, StudyUid, Verdict
+
+if TYPE_CHECKING:
+    from storage.archive import Archive
+    from storage.spool import Spool
+
+router = APIRouter(tags=["dicomweb"])
+
+STUDY_MISMATCH: Final = 0xC409
+"""Failure reason of ours: the instance belongs to another study than the one that is posted to."""
+
+
+@router.post("/studies")
+async def store(context: Context, request: Request) -> Response:
+    """Store instances of any study."""
+    return await run_in_threadpool(_store, context, request, None)
+
+
+@router.post("/studies/{study}")
+async def store_in_study(context: Context, request: Request, study: StudyPath) -> Response:
+    """Store instances of one study; those of another fail."""
+    return await run_in_threadpool(_store, context, request, study)
+
+
+class StudyMismatch(ApiError):
+    """The instance belongs to another study than the one that is posted to."""
+
+    def __init__(self, header: Header) -> None:
+        super().__init__()
+        self.header = header
+
+
+class _OneStudy:
+    """An archive that takes instances of one study only."""
+
+    def __init__(self, archive: Archive, study: StudyUid) -> None:
+        self._archive = archive
+        self._study = study
+        self.spool_folder: Path = archive.spool_folder
+
+    def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
+        """Keep an instance of the study, refuse any other."""
+        if arrival.header.study_instance_uid != self._study:
+            raise StudyMismatch(arrival.header)
+        return self._archive.keep(spool, arrival)
+
+    def release(self, study_uids: Iterable[StudyUid]) -> None:
+        """Pass the evidence on."""
+        self._archive.release(study_uids)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the parts of one request."""
+
+    base_url: str
+    stored: list[Header] = field(default_factory=list)
+    failed: list[tuple[Header, int]] = field(default_factory=list)
+    other: list[int] = field(default_factory=list)
+    """Failure reasons of parts whose UIDs could not be read."""
+    errors: list[type[Exception]] = field(default_factory=list)
+
+    def note(self, header: Header, verdict: Verdict) -> None:
+        reason = status.for_verdict(verdict).code
+        if reason:
+            self.failed.append((header, reason))
+        else:
+            self.stored.append(header)
+
+    def note_error(self, error: HeaderRejected | StorageError) -> None:
+        self.errors.append(type(error))
+        self.other.append(status.for_error(error).code)
+
+    def studies(self) -> list[StudyUid]:
+        return sorted({header.study_instance_uid for header in self.stored})
+
+
+def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Response:
+    media_type = media.choose(request, (media.DICOM_JSON, media.JSON)).offer
+    files = _files(request)
+    ingest = context.ingest if study is None else Ingest(_OneStudy(context.archive, study))
+    origin = Origin(via="stow", address=request.client.host if request.client else "")
+    tally = _Tally(base_url=context.dicomweb_url)
+    try:
+        for pieces in files:
+            _keep(ingest, pieces, origin, tally)
+    except BodyRejected as error:
+        if not (tally.stored or tally.failed or tally.other):
+            raise
+        tally.errors.append(type(error))
+        tally.other.append(0xC000)
+    else:
+        context.ingest.release(tally.studies())
+    return _answer(tally, media_type)
+
+
+def _keep(ingest: Ingest, pieces: Iterator[bytes], origin: Origin, tally: _Tally) -> None:
+    try:
+        verdict, header = ingest.part10(pieces, origin)
+    except StudyMismatch as error:
+        tally.failed.append((error.header, STUDY_MISMATCH))
+    except (HeaderRejected, StorageError) as error:
+        tally.note_error(error)
+    else:
+        tally.note(header, verdict)
+
+
+# ------------------------------------------------------------------------------------------------------ the body
+def _files(request: Request) -> Iterator[Iterator[bytes]]:
+    """Yield the DICOM files of a body: the parts of a multipart, or the body itself."""
+    named = media.parse(request.headers.get("content-type", ""))
+    content = named[0] if named else media.MediaType(name="")
+    chunks = _chunks(request.stream())
+    if content.root != media.DICOM and not (content.name == media.MULTIPART and not content.root):
+        raise MediaTypeUnsupported(f"send {media.MULTIPART} of {media.DICOM}, or {media.DICOM} alone")
+    if content.name == media.DICOM:
+        return iter([chunks])
+    return map(_file, parts(chunks, boundary_of(content)))
+
+
+def _file(part: Part) -> Iterator[bytes]:
+    declared = media.parse(part.headers.get("content-type", media.DICOM))
+    if not declared or declared[0].name != media.DICOM:
+        raise BodyRejected(f"a part is not {media.DICOM}")
+    return part.pieces
+
+
+def _chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
+    """Yield the request's chunks in a thread of the pool, which waits for each."""
+
+    async def take() -> bytes | None:
+        async for chunk in stream:
+            if chunk:
+                return chunk
+        return None
+
+    while True:
+        try:
+            chunk = from_thread.run(take)
+        except ClientDisconnect:
+            raise BodyIncomplete("the connection ended before the body did") from None
+        if chunk is None:
+            return
+        yield chunk
+
+
+# ------------------------------------------------------------------------------------------------------ the answer
+def _answer(tally: _Tally, media_type: str) -> Response:
+    code = _status(tally)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if code is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return as_json(_response(tally), status=code, media_type=media_type, headers=headers)
+
+
+def _status(tally: _Tally) -> HTTPStatus:
+    """Return the status of PS3.18 Table 10.5.3-1."""
+    failures = len(tally.failed) + len(tally.other)
+    if tally.stored:
+        return HTTPStatus.ACCEPTED if failures else HTTPStatus.OK
+    if any(issubclass(error, Unavailable) for error in tally.errors):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    if any(issubclass(error, InstanceTooLarge) for error in tally.errors):
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return HTTPStatus.CONFLICT if tally.failed else HTTPStatus.BAD_REQUEST
+
+
+def _response(tally: _Tally) -> DataSet:
+    """Return the Store Instances Response (PS3.18 I.2.2)."""
+    found = tally.studies()
+    url = f"{tally.base_url}/studies/{found[0]}" if len(found) == 1 else None
+    sequences = {
+        "ReferencedSOPSequence": [_stored(header, tally.base_url) for header in tally.stored],
+        "FailedSOPSequence": [_failed(header, reason) for header, reason in tally.failed],
+        "OtherFailuresSequence": [dict([element("FailureReason", reason)]) for reason in tally.other],
+    }
+    items = [_sequence(keyword, items) for keyword, items in sequences.items() if items]
+    return dict(sorted([element("RetrieveURL", url), *items]))
+
+
+def _sequence(keyword: str, items: list[DataSet]) -> tuple[str, Element]:
+    tag, _ = element(keyword, None)
+    return tag, {"vr": "SQ", "Value": items}
+
+
+def _stored(header: Header, base_url: str) -> DataSet:
+    study, series, instance = header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid
+    url = f"{base_url}/studies/{study}/series/{series}/instances/{instance}"
+    return {**_reference(header), **dict([element("RetrieveURL", url)])}
+
+
+def _failed(header: Header, reason: int) -> DataSet:
+    return {**_reference(header), **dict([element("FailureReason", reason)])}
+
+
+def _reference(header: Header) -> DataSet:
+    return dict(
+        [
+            element("ReferencedSOPClassUID", header.sop_class_uid),
+            element("ReferencedSOPInstanceUID", header.sop_instance_uid),
+        ]
+    )

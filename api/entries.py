@@ -1,0 +1,140 @@
+"""A worklist entry as plain data: what the API answers and the page shows, made in one place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from api import words
+from inference.priority import place_reason
+from storage.records import Coverage, OrderPriority, ResultRecord, StudyRecord, WorklistEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.context import ApiContext
+    from models.contract import ModelCard
+    from storage.records import CoverageRecord, Finding
+
+Entry = dict[str, Any]
+
+_STUDY_FACTS = (
+    "study_date",
+    "study_time",
+    "accession_number",
+    "study_id",
+    "study_description",
+    "referring_physician_name",
+    "modalities",
+)
+_PATIENT_FACTS = ("patient_id", "issuer_of_patient_id", "patient_name", "patient_birth_date", "patient_sex")
+_TIMES = ("received_first", "received_last", "completed_at", "ready_at", "due_at")
+
+
+def as_entry(entry: WorklistEntry, context: ApiContext, *, place: int | None = None) -> Entry:
+    """Return one worklist row; `place` counts from 1 in the whole list."""
+    study = entry.study
+    reason = place_reason(entry)
+    return {
+        "place": place,
+        "place_reason": {"vi": reason.vi, "en": reason.en},
+        "urgency": urgency_of(study),
+        "study_instance_uid": study.study_instance_uid,
+        "patient": _facts(study, _PATIENT_FACTS),
+        "identity_conflict": study.identity_conflict,
+        "study": _facts(study, _STUDY_FACTS),
+        "series": [_without_study(asdict(series)) for series in entry.series],
+        "series_count": study.series_count,
+        "instance_count": study.instance_count,
+        **_facts(study, _TIMES),
+        "completion_reason": study.completion_reason,
+        "priority": {
+            "order": study.order_priority,
+            "ai": study.ai_urgency,
+            "manual": study.manual_priority,
+            "manual_by": study.manual_by,
+        },
+        "state": study.state,
+        "revision": study.revision,
+        "coverage": [_coverage(line, study, context) for line in entry.coverage],
+        "findings": [
+            _finding(finding, record, context.card(record.model_id))
+            for record in entry.results
+            for finding in record.result.findings
+        ],
+    }
+
+
+def as_results(records: Iterable[ResultRecord], context: ApiContext) -> list[Entry]:
+    """Return whole results, newest first, superseded ones marked."""
+    return [_result(record, context.card(record.model_id)) for record in records]
+
+
+def urgency_of(study: StudyRecord) -> str:
+    """Return how soon the row wants a reader: the most urgent of order, person and AI.
+
+    A person's STAT goes before the order's priority and the model's; AI only raises.
+    """
+    asked = {
+        "critical": OrderPriority.STAT in {study.order_priority, study.manual_priority}
+        or study.ai_urgency == "critical",
+        "urgent": OrderPriority.URGENT in {study.order_priority, study.manual_priority} or study.ai_urgency == "urgent",
+    }
+    return next((level for level, is_asked in asked.items() if is_asked), "routine")
+
+
+def _facts(study: StudyRecord, names: Iterable[str]) -> Entry:
+    return {name: getattr(study, name) for name in names}
+
+
+def _without_study(fields: Entry) -> Entry:
+    return {name: value for name, value in fields.items() if name != "study_instance_uid"}
+
+
+def _label(card: ModelCard | None) -> Entry:
+    """Return what must stand on every result of a model; a model no longer installed keeps a warning."""
+    if card is None:
+        return {"vi": "Mô hình không còn được cài đặt.", "en": "This model is no longer installed."}
+    return {"vi": card.label_vi, "en": card.label_en}
+
+
+def _coverage(line: CoverageRecord, study: StudyRecord, context: ApiContext) -> Entry:
+    text = words.COVERAGE[line.coverage]
+    card = context.card(line.model_id)
+    named = replace(line, revision=line.revision or study.revision)
+    return {
+        **asdict(named),
+        "text": {"vi": text.vi, "en": text.en},
+        "title": card.title if card else line.model_id,
+        "label": _label(card) if line.coverage is not Coverage.NO_MODEL_APPLIES and line.model_id else None,
+        "outdated": named.revision != study.revision,
+    }
+
+
+def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None) -> Entry:
+    fields = asdict(finding)
+    name = {"vi": fields.pop("name_vi"), "en": fields.pop("name_en")}
+    return {**fields, "name": name, **_provenance(record), "label": _label(card)}
+
+
+def _provenance(record: ResultRecord) -> Entry:
+    return {
+        "result_id": record.id,
+        "model_id": record.model_id,
+        "model_version": record.model_version,
+        "model_digest": record.model_digest,
+        "revision": record.revision,
+        "superseded_by": record.superseded_by,
+        "shadow": not record.result.raises,
+    }
+
+
+def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
+    findings = [_finding(finding, record, card) for finding in record.result.findings]
+    return {
+        **_provenance(record),
+        "created_at": record.created_at,
+        "label": _label(card),
+        **asdict(replace(record.result, findings=())),
+        "findings": findings,
+    }

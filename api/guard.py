@@ -1,0 +1,131 @@
+"""The outermost layer: who may ask, how much they may send, and what every answer carries."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from api import problems
+from api.errors import BodyTooLarge, HostRefused, OriginRefused, RequestRejected, ResponseBroken
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""What a body may hold, STOW-RS apart, which streams."""
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, no-cache",
+}
+"""On every answer that does not say otherwise."""
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Refuses a foreign Host (a page elsewhere may make its own name point here) and changes that a page of another
+    site asks for; answers what nobody foresaw with a request id and logs it.
+    """
+
+    def __init__(self, app: ASGIApp, *, host_names: frozenset[str], origin: str) -> None:
+        self._app = app
+        self._host_names = host_names
+        self._origin = origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["roi_request_id"] = secrets.token_hex(8)
+        answer = _Answer(send, request_id)
+        try:
+            self._check(scope)
+            await self._app(scope, _limited(scope, receive), answer)
+        except RequestRejected as error:
+            problem = problems.problem_of(error)
+            if problem is None or answer.started:
+                raise
+            await problems.of_error(error, problem, request_id)(scope, receive, answer)
+        except Exception as error:  # noqa: BLE001 - the one place where a process that serves HTTP must go on
+            _log(error, request_id)
+            if answer.started:
+                raise ResponseBroken(f"answer {request_id} was cut") from None
+            sentence = "An unforeseen error; the log holds its trace under this request id."
+            await problems.respond(500, sentence, request_id)(scope, receive, answer)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if _name(host) not in self._host_names:
+            raise HostRefused
+        if scope["method"] in SAFE_METHODS:
+            return
+        if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            raise OriginRefused
+        origin = headers.get("origin")
+        if origin is not None and origin not in {self._origin, f"{scope['scheme']}://{host}"}:
+            raise OriginRefused
+
+
+class _Answer:
+    """`send` with our headers, which knows whether the answer has begun."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers["X-Request-Id"] = self._request_id
+        await self._send(message)
+
+
+def _name(host: str) -> str:
+    """Return the name in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    if scope["path"].startswith("/dicom-web/"):
+        return receive
+    taken = 0
+
+    async def count() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"longer than the {MAX_BODY_BYTES} bytes this resource takes")
+        return message
+
+    return count
+
+
+def _log(error: Exception, request_id: str) -> None:
+    # Frames and the class only: an error's message may quote a data set.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    fields = {"action": "request-crashed", "request_id": request_id, "error": type(error).__name__}
+    logger.error("request crashed", extra={**fields, "trace": frames})

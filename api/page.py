@@ -1,0 +1,233 @@
+"""The worklist as a page: rendered here, readable without a script, in Vietnamese and English."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from api import words
+from api.context import ApiContext, Context
+from api.dicomweb import media
+from api.entries import Entry
+from api.page_text import PAGE
+from api.words import Language
+from api.worklist import page_of, page_tag
+from storage.records import OrderPriority
+
+router = APIRouter(tags=["page"])
+
+PER_PAGE: Final = 50
+LOCAL_TIME: Final = timezone(timedelta(hours=7))
+"""Viet Nam: UTC+7 all year."""
+
+_environment: Final = Environment(
+    loader=FileSystemLoader(Path(str(files("web"))) / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+Lang = Annotated[Language | None, Query()]
+Page = Annotated[int, Query(ge=1, le=10_000)]
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+def worklist_page(context: Context, request: Request, lang: Lang = None, page: Page = 1) -> Response:
+    """Show the worklist in the language asked for, else the browser's, else Vietnamese."""
+    return _render(context, lang or _preferred(request.headers.get("accept-language", "")), page)
+
+
+@router.api_route("/vi", methods=["GET", "HEAD"])
+def worklist_page_vi(context: Context, page: Page = 1) -> Response:
+    """Show the worklist in Vietnamese."""
+    return _render(context, "vi", page)
+
+
+@router.api_route("/en", methods=["GET", "HEAD"])
+def worklist_page_en(context: Context, page: Page = 1) -> Response:
+    """Show the worklist in English."""
+    return _render(context, "en", page)
+
+
+def _preferred(accept_language: str) -> Language:
+    """Return English where a browser prefers it to Vietnamese."""
+    weights = {"vi": 0.0, "en": 0.0}
+    for part in accept_language.split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        language = tag.partition("-")[0].lower()
+        if language in weights:
+            weights[language] = max(weights[language], media.weight(weight or "1"))
+    return "en" if weights["en"] > weights["vi"] else "vi"
+
+
+def _render(context: ApiContext, language: Language, page: int) -> Response:
+    listed = page_of(context, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
+    now = context.clock()
+    text = {name: said[language] for name, said in PAGE.items()}
+    html = _environment.get_template("worklist.html").render(
+        language=language,
+        other="en" if language == "vi" else "vi",
+        text=text,
+        rows=[_row(entry, now, language) for entry in listed["entries"]],
+        labels=_labels(listed["entries"], language),
+        total=listed["total"],
+        page=page,
+        last_page=max(1, -(-listed["total"] // PER_PAGE)),
+        offset=listed["offset"],
+        per_page=PER_PAGE,
+        tag=page_tag(listed),
+        as_of=_local(now),
+        server=f"{context.server_name} {context.server_version}".strip(),
+    )
+    return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+
+
+# ------------------------------------------------------------------------------------------------------ one row
+def _row(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
+    """Return what the template shows of an entry, in words."""
+    patient, study = entry["patient"], entry["study"]
+    return {
+        "place": entry["place"],
+        "uid": entry["study_instance_uid"],
+        "urgency": entry["urgency"],
+        "urgency_text": words.URGENCIES[entry["urgency"]][language],
+        "wait": _wait(entry, now, language),
+        "name": _display_name(patient["patient_name"]) or PAGE["no_name"][language],
+        "age": _age(patient["patient_birth_date"], now, language),
+        "sex": _SEXES.get(patient["patient_sex"] or "", PAGE["sex_unknown"])[language],
+        "patient_id": patient["patient_id"] or PAGE["no_id"][language],
+        "conflict": words.IDENTITY_CONFLICT[language] if entry["identity_conflict"] else "",
+        "description": study["study_description"] or PAGE["no_description"][language],
+        "modalities": ", ".join(study["modalities"]),
+        "accession": study["accession_number"] or "",
+        "received": _local(entry["received_last"]),
+        "state": words.STATES[entry["state"]][language],
+        "revision": entry["revision"],
+        "counts": PAGE["counts"][language].format(series=entry["series_count"], images=entry["instance_count"]),
+        "coverage": [_coverage(line, entry, language) for line in entry["coverage"]],
+        "order": _priority(entry["priority"]["order"], language),
+        "manual": _priority(entry["priority"]["manual"], language),
+        "manual_by": entry["priority"]["manual_by"] or "",
+        "reason": entry["place_reason"][language],
+    }
+
+
+def _priority(priority: OrderPriority | None, language: Language) -> str:
+    return words.PRIORITIES[priority][language] if priority else ""
+
+
+def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
+    """Return a model's state with what it found in the revision shown; older results stand apart, marked."""
+    found = [finding for finding in entry["findings"] if finding["model_id"] == line["model_id"]]
+    current = [finding for finding in found if finding["superseded_by"] is None]
+    positive = [finding for finding in current if finding["positive"]]
+    analysed = line["coverage"] == "analysed"
+    return {
+        "kind": line["coverage"].replace(" ", "-"),
+        "text": line["text"][language],
+        "title": line["title"],
+        "reason": line["reason"] or "",
+        "outdated": PAGE["outdated"][language].format(revision=line["revision"]) if line["outdated"] else "",
+        "findings": [_finding(finding, language) for finding in positive],
+        "nothing": words.NO_FINDING[language] if analysed and current and not positive else "",
+        "scores": [_finding(finding, language) for finding in current if not finding["positive"]],
+        "label": line["label"][language] if line["label"] else "",
+        "superseded": sum(1 for finding in found if finding["superseded_by"] is not None and finding["positive"]),
+    }
+
+
+def _finding(finding: Entry, language: Language) -> dict[str, Any]:
+    return {
+        "name": finding["name"][language],
+        "score": _decimal(finding["score"], language),
+        "threshold": _decimal(finding["threshold"], language),
+        "model": f"{finding['model_id']} {finding['model_version']}",
+        "urgency": finding["urgency"],
+        "shadow": words.SHADOW[language] if finding["shadow"] else "",
+        "label": finding["label"][language],
+    }
+
+
+def _labels(entries: list[Entry], language: Language) -> list[str]:
+    """Return what must stand above the list: the label of every model that it shows something of."""
+    shown = [
+        part["label"][language]
+        for entry in entries
+        for part in (*entry["coverage"], *entry["findings"])
+        if part["label"]
+    ]
+    return sorted(set(shown))
+
+
+# -------------------------------------------------------------------------------------------------- words and times
+_SEXES: Final = {"M": PAGE["male"], "F": PAGE["female"], "O": PAGE["sex_other"]}
+
+
+def _wait(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
+    """Return how long the study has waited against its target, and how much of a bar of 100 that fills."""
+    since = entry["ready_at"] or entry["received_first"]
+    waited = max(timedelta(0), now - since)
+    target = entry["due_at"] - entry["ready_at"] if entry["due_at"] and entry["ready_at"] else None
+    late = bool(target is not None and waited > target)
+    return {
+        "text": _minutes(waited, language),
+        "target": _minutes(target, language) if target is not None else "",
+        "share": min(100, round(100 * waited / target)) if target else 0,
+        "late": late,
+        "late_text": PAGE["late"][language] if late else "",
+        "ready": entry["ready_at"] is not None,
+    }
+
+
+def _minutes(span: timedelta, language: Language) -> str:
+    minutes = int(span.total_seconds() // 60)
+    days, rest = divmod(minutes, 24 * 60)
+    hours, left = divmod(rest, 60)
+    if days:
+        return PAGE["days_hours"][language].format(days=days, hours=hours)
+    return (
+        PAGE["hours_minutes"][language].format(hours=hours, minutes=left)
+        if hours
+        else f"{left} {PAGE['min'][language]}"
+    )
+
+
+def _decimal(number: float, language: Language) -> str:
+    text = f"{number:.2f}"
+    return text.replace(".", ",") if language == "vi" else text
+
+
+def _local(time: datetime) -> str:
+    return time.astimezone(LOCAL_TIME).strftime("%d/%m/%Y %H:%M")
+
+
+def _display_name(name: str | None) -> str:
+    """Return a person name's first group, its components from left to right."""
+    return " ".join((name or "").partition("=")[0].replace("^", " ").split())
+
+
+def _age(birth_date: str | None, now: datetime, language: Language) -> str:
+    """Return an age: in days for newborns, in months below 72, else in years."""
+    try:
+        born = datetime.strptime(birth_date or "", "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return PAGE["age_unknown"][language]
+    today = now.astimezone(LOCAL_TIME).date()
+    if born > today:
+        return PAGE["age_unknown"][language]
+    months = _months(born, today)
+    if months < 1:
+        return PAGE["age_days"][language].format(count=(today - born).days)
+    unit, count = ("age_months", months) if months < 72 else ("age_years", months // 12)
+    return PAGE[unit][language].format(count=count)
+
+
+def _months(born: date, today: date) -> int:
+    return (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)

@@ -1,0 +1,67 @@
+"""The web server: one loopback address, until sign-in exists."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from api.errors import BindFailed, BindRefused
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_GRACE_S: Final = 5
+
+
+class WebServer:
+    """Serves an application on a loopback address, bound when this returns.
+
+    Raises
+    ------
+    BindRefused
+        The host is not a loopback address.
+    BindFailed
+        The port is taken, or the address does not exist here.
+    """
+
+    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+        self._socket = _listen(host, port)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # a query string may hold a patient's name
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=_GRACE_S,
+            lifespan="off",
+        )
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Serve until `stop`, SIGTERM or SIGINT; requests under way get a few seconds to end."""
+        with self._socket:
+            self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Ask `run` to return; callable from any thread."""
+        self._server.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        is_loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise BindRefused
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family, backlog=512)
+    except OSError as error:
+        raise BindFailed(f"HTTP cannot listen on {host}:{port}: {error.strerror}") from error

@@ -1,0 +1,35 @@
+"""The web application: routers, errors as problems, and a guard around it all."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from api import health, page, priorities, problems, results, worklist
+from api.context import ApiContext
+from api.dicomweb import qido, stow, wado
+from api.guard import Guard
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """Return the ASGI application that serves `context`."""
+    app = FastAPI(
+        title=context.server_name,
+        version=context.server_version or "0",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # the bundled viewers load their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    for module in (health, worklist, priorities, results, page):
+        app.include_router(module.router)
+    for module in (qido, wado, stow):
+        app.include_router(module.router, prefix="/dicom-web")
+    app.mount("/static", StaticFiles(directory=Path(str(files("web"))) / "static"), name="static")
+    problems.register(app)
+    app.add_middleware(Guard, host_names=context.host_names, origin=context.public_base_url)
+    return app

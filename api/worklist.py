@@ -1,0 +1,62 @@
+"""The reading worklist and the change feed beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.answers import as_json, tag_of, unchanged
+from api.context import ApiContext, Context
+from api.entries import as_entry
+from api.uids import StudyPath
+from inference.priority import TARGETS
+from storage.catalog import changes, worklist
+
+router = APIRouter(prefix="/api", tags=["worklist"])
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+@router.api_route("/worklist", methods=["GET", "HEAD"])
+def list_entries(context: Context, request: Request, limit: Limit = 100, offset: Offset = 0) -> Response:
+    """Return studies in the order to read them, each with why it stands where it stands."""
+    page = page_of(context, limit=limit, offset=offset)
+    tag = page_tag(page)
+    body = {"as_of": context.clock(), **page}
+    return unchanged(request, tag) or as_json(body, headers={"ETag": tag})
+
+
+@router.api_route("/worklist/{study}", methods=["GET", "HEAD"])
+def one_entry(context: Context, study: StudyPath) -> Response:
+    """Return one study's entry; its place in the list is not told."""
+    with context.archive.database.read() as tx:
+        cursor = changes.last_seq(tx)
+        entry = worklist.entry(tx, study)
+    return as_json({"as_of": context.clock(), "cursor": cursor, **as_entry(entry, context)})
+
+
+@router.api_route("/changes", methods=["GET", "HEAD"])
+def changes_since(
+    context: Context, since: Annotated[int, Query(ge=0)], limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+) -> Response:
+    """Return what happened after a cursor, oldest first, and the next cursor."""
+    with context.archive.database.read() as tx:
+        found = changes.since(tx, since, limit=limit)
+    return as_json({"changes": found, "cursor": found[-1].seq if found else since})
+
+
+def page_of(context: ApiContext, *, limit: int, offset: int) -> dict[str, Any]:
+    """Return a page of the worklist with the cursor from which to follow it."""
+    with context.archive.database.read() as tx:
+        cursor = changes.last_seq(tx)  # read first: a change seen twice is harmless, one missed is not
+        total = worklist.count(tx)
+        entries = worklist.page(tx, targets=TARGETS, limit=limit, offset=offset)
+    rows = [as_entry(entry, context, place=place) for place, entry in enumerate(entries, start=offset + 1)]
+    return {"cursor": cursor, "total": total, "limit": limit, "offset": offset, "entries": rows}
+
+
+def page_tag(page: dict[str, Any]) -> str:
+    """Return the ETag of a page: of what it says, since a run that starts is no change of the feed."""
+    return tag_of(page)

@@ -1,0 +1,47 @@
+"""An application over memory objects and a SQLite catalogue, asked in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api import ApiContext, create_app
+from pacs_gateway.ingest import Ingest
+from storage.archive import Archive
+from tests import builders
+
+BASE = "http://127.0.0.1:8080"
+
+
+@pytest.fixture
+def clock() -> builders.Clock:
+    return builders.Clock()
+
+
+@pytest.fixture
+def archive(tmp_path: Path, clock: builders.Clock) -> Iterator[Archive]:
+    made = builders.archive(tmp_path, clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def context(archive: Archive, clock: builders.Clock) -> ApiContext:
+    return ApiContext(
+        archive=archive,
+        ingest=Ingest(archive),
+        public_base_url=BASE,
+        cards=(builders.card(),),
+        pings={"catalogue": archive.database.ping, "objects": archive.objects.ping},
+        clock=clock,
+        server_version="0.1",
+    )
+
+
+@pytest.fixture
+def client(context: ApiContext) -> Iterator[TestClient]:
+    with TestClient(create_app(context), base_url=BASE) as made:
+        yield made
