@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 from inference import triage
 from inference.errors import RunDied, RunFailed, RunHung
 from models import registry, runtime
+from models.errors import ModelError
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
     from inference.triage import RunRequest
-    from models.contract import TriageModel
+    from models.contract import ModelCard, TriageModel
     from storage.ports import ObjectStore
     from storage.records import TriageResult
 
@@ -164,7 +165,7 @@ def serve(pipe: Connection, setup: ChildSetup) -> None:
     try:
         runtime.use_threads(setup.threads)
         device = registry.device()
-        models = {card.id: registry.load(card, device) for card in registry.cards()}
+        models = {card.id: _load(card, device) for card in registry.cards()}
         facts = {"device": device, "threads": setup.threads, **runtime.versions()}
         objects = setup.open_objects()
     except Exception as error:
@@ -180,12 +181,24 @@ def serve(pipe: Connection, setup: ChildSetup) -> None:
         pipe.send(_answer(request, models, objects, facts))
 
 
+def _load(card: ModelCard, device: str) -> TriageModel | Failure:
+    """Load one model; one that cannot be loaded leaves the others at work."""
+    try:
+        return registry.load(card, device)
+    except (ModelError, OSError, RuntimeError, ValueError) as error:
+        logger.exception("model cannot be loaded", extra={"action": "model-failed", "model": card.id})
+        return Failure(reason="weights", message=f"{card.id} cannot be loaded: {type(error).__name__}")
+
+
 def _answer(
-    request: RunRequest, models: dict[str, TriageModel], objects: ObjectStore, facts: dict[str, object]
+    request: RunRequest, models: dict[str, TriageModel | Failure], objects: ObjectStore, facts: dict[str, object]
 ) -> TriageResult | Failure:
+    model = models[request.model_id]
+    if isinstance(model, Failure):
+        return model
     extra = {"action": "prediction-made", "job": request.job, "model": request.model_id}
     try:
-        result = triage.run(request, models[request.model_id], objects, runtime=facts)
+        result = triage.run(request, model, objects, runtime=facts)
     except MemoryError:
         logger.exception("run failed", extra={**extra, "action": "run-failed"})
         return Failure(reason="memory", message="MemoryError")

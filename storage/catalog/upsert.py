@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import sqlalchemy as sa
 
     from storage.database import Transaction
 
@@ -20,4 +19,6 @@ def _insert(tx: Transaction, table: sa.Table) -> sqlite.Insert | postgresql.Inse
 
 def insert_new(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert `row` unless a unique constraint already holds one like it; tell whether it was inserted."""
-    return tx.execute(_insert(tx, table).values(**row).on_conflict_do_nothing()).rowcount == 1
+    # RETURNING, not the row count: psycopg does not count rows of an insert that could return a key.
+    inserted = _insert(tx, table).values(**row).on_conflict_do_nothing().returning(sa.literal(1))
+    return tx.execute(inserted).first() is not None
