@@ -19,6 +19,7 @@ from models.contract import Radiograph, Volume
 from models.errors import ChainInvalid
 
 Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.intp]
 Parameter = float | int | Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -132,12 +133,9 @@ def _resample_in_plane(frames: Frames, parameters: Mapping[str, Parameter]) -> F
         *(_number(parameters, key) for key in ("pixel_mm", "outside")),
     )
     step, row_mm, column_mm = frames.spacing_mm
-    _, rows, columns = frames.pixels.shape
-    down = _area_weights(rows, size, row_mm / pixel_mm)
-    across = _area_weights(columns, size, column_mm / pixel_mm)
-    covered = np.outer(down.sum(axis=1), across.sum(axis=1))
-    pixels = down @ frames.pixels @ across.T + np.float32(outside) * (1 - covered)
-    return replace(frames, pixels=pixels.astype(np.float32), spacing_mm=(step, pixel_mm, pixel_mm))
+    pixels, covered = _average(frames.pixels, size, (row_mm / pixel_mm, column_mm / pixel_mm))
+    pixels = pixels + np.float32(outside) * (1 - covered)
+    return replace(frames, pixels=pixels, spacing_mm=(step, pixel_mm, pixel_mm))
 
 
 def _windows_with_neighbours(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
@@ -182,8 +180,8 @@ def _resize(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
     """Average (or interpolate, where the image is smaller) to `size` rows and columns."""
     size = int(_number(parameters, "size"))
     _, rows, columns = frames.pixels.shape
-    pixels = _area_weights(rows, size, size / rows) @ frames.pixels @ _area_weights(columns, size, size / columns).T
-    return replace(frames, pixels=pixels.astype(np.float32))
+    pixels, _ = _average(frames.pixels, size, (size / rows, size / columns))
+    return replace(frames, pixels=pixels)
 
 
 def _one_channel(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
@@ -192,18 +190,38 @@ def _one_channel(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
     return replace(frames, pixels=frames.pixels[:, None])
 
 
-@lru_cache(maxsize=32)
-def _area_weights(source: int, target: int, scale: float) -> Floats:
-    """Give the (target, source) weights of an area average.
+def _average(pixels: Floats, size: int, scales: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Give area averages on a centred grid of `size`, and the share of each new pixel that the image covers.
 
-    `scale` is a source pixel's side in target pixels; both grids share their centre.  A row sums to the share of its
-    pixel that the source covers.
+    `scales` are the sides of an old pixel in new ones, down and across.  Outside the image counts as 0.
     """
+    _, rows, columns = pixels.shape
+    down, across = _taps(rows, size, scales[0]), _taps(columns, size, scales[1])
+    half = _average_rows(pixels, down)
+    whole = _average_rows(half.swapaxes(1, 2), across).swapaxes(1, 2)
+    return whole, np.outer(down[1].sum(axis=0), across[1].sum(axis=0))
+
+
+def _average_rows(pixels: Floats, taps: tuple[Places, Floats]) -> Floats:
+    pixels = np.ascontiguousarray(pixels)
+    places, shares = taps
+    total: Floats = pixels[:, places[0]] * shares[0][:, None]
+    for place, share in zip(places[1:], shares[1:], strict=True):
+        total += pixels[:, place] * share[:, None]
+    return total
+
+
+@lru_cache(maxsize=32)
+def _taps(source: int, target: int, scale: float) -> tuple[Places, Floats]:
+    """Give, for each new pixel, the old pixels below it and the share of it that each covers: two (taps, target)."""
     edges = (np.arange(source + 1) - source / 2) * scale + target / 2
     at = np.arange(target)[:, None]
     overlap = np.clip(np.minimum(edges[None, 1:], at + 1) - np.maximum(edges[None, :-1], at), 0, None)
-    weights: Floats = overlap.astype(np.float32)
-    return weights
+    reach = max(1, int((overlap > 0).sum(axis=1).max()))
+    first = np.minimum((overlap > 0).argmax(axis=1), source - reach)
+    places = first[None, :] + np.arange(reach)[:, None]
+    shares = np.take_along_axis(overlap, places.T, axis=1).T
+    return places, shares.astype(np.float32)
 
 
 # ------------------------------------------------------------------ after the network

@@ -107,8 +107,9 @@ def _real(figures: Figures) -> str:
 
 def _training(recipe: Recipe, note: Figures) -> str:
     minutes = (note["seconds_drawing"] + note["seconds_training"]) / 60
+    processor = f" ({note['cpu_seconds'] / 60:.0f} minutes of processor time)" if "cpu_seconds" in note else ""
     return (
         f"`python -m models.reference.train {recipe.name} --seed {note['seed']}`: {note['phantoms']} phantoms, "
-        f"{note['samples']} samples, {note['epochs']} rounds; {minutes:.1f} minutes on {note['cores']} CPU cores "
-        f"({note['seconds_drawing']} s drawing, {note['seconds_training']} s training)."
+        f"{note['samples']} samples, {note['epochs']} rounds; {minutes:.0f} minutes on {note['cores']} CPU cores that "
+        f"other work shared{processor}."
     )

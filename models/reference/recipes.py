@@ -44,9 +44,9 @@ HEAD_CT = Recipe(
     ),
     channels=5,
     findings=("haemorrhage",),
-    training=(0, 6000),
+    training=(0, 5000),
     validation=(1_000_000, 200),
-    epochs=10,
+    epochs=9,
     batch=32,
     learning_rate=4e-3,
 )
@@ -64,9 +64,9 @@ CHEST = Recipe(
     ),
     channels=1,
     findings=("pneumothorax", "effusion", "opacity"),
-    training=(0, 9000),
+    training=(0, 8000),
     validation=(1_000_000, 1000),
-    epochs=9,
+    epochs=8,
     batch=32,
     learning_rate=4e-3,
 )

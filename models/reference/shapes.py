@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
@@ -59,24 +57,18 @@ def grain(rng: np.random.Generator, size: int, sigma_px: float) -> Grid:
 def mottle(rng: np.random.Generator, size: int, cell_px: int) -> Grid:
     """Give a smooth square random field of about unit variance with lumps of `cell_px` pixels."""
     nodes = size // cell_px + 2
-    between = _between(size, nodes)
     coarse: Grid = rng.standard_normal((nodes, nodes), dtype=np.float32)
-    rows: Grid = between @ coarse
-    field: Grid = rows @ between.T
-    return field * np.float32(1.4)
+    return _between(_between(coarse, size).T, size) * np.float32(1.4)
 
 
-@lru_cache(maxsize=16)
-def _between(size: int, nodes: int) -> Grid:
-    """Give the (size, nodes) weights of a smooth-step interpolation between evenly spaced nodes."""
-    at = np.linspace(0, nodes - 1.001, size)
+def _between(nodes: Grid, size: int) -> Grid:
+    """Give `size` rows that go smoothly from each row of `nodes` to the next."""
+    at = np.linspace(0, len(nodes) - 1.001, size)
     low = at.astype(np.intp)
     share = at - low
-    share = share * share * (3 - 2 * share)
-    weights = np.zeros((size, nodes), dtype=np.float32)
-    weights[np.arange(size), low] = 1 - share
-    weights[np.arange(size), low + 1] = share
-    return weights
+    weight: Grid = (share * share * (3 - 2 * share)).astype(np.float32)[:, None]
+    rows: Grid = nodes[low] * (1 - weight) + nodes[low + 1] * weight
+    return rows
 
 
 def enlarge(image: Grid) -> Grid:

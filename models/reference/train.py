@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,8 +118,15 @@ def main() -> None:
         "cores": asked.processes,
         "seconds_drawing": round(drawn - started),
         "seconds_training": round(time.monotonic() - drawn),
+        "cpu_seconds": round(_cpu_seconds()),
     }
     output.with_suffix(".training.json").write_text(json.dumps(note, indent=2) + "\n")
+
+
+def _cpu_seconds() -> float:
+    """Give the processor time of this process and of those it started."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _set_threads(count: int) -> None:
