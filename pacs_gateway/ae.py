@@ -190,15 +190,14 @@ class _Hall:
         thread.start()
 
     def leave(self, association: Association) -> None:
-        """Stop counting an association that has ended."""
+        """Forget a connection that is closed."""
         with self._lock:
-            self._admitted.pop(threading.get_ident(), None)
             self._threads.pop(association, None)
 
     def make_room(self) -> None:
-        """Drop the oldest connection that has not asked for anything, where too many have not."""
+        """Drop the oldest connection without an association, where there are too many."""
         with self._lock:
-            pending = [association for association in self._threads if not association.calling_aet]
+            pending = [association for association in self._threads if not association.established]
         if len(pending) >= self._limits.max_pending:
             pending[0].interrupt(at_once=True)
 
@@ -214,6 +213,11 @@ class _Hall:
                 return Rejection.LOCAL_LIMIT
             self._admitted[threading.get_ident()] = calling_aet
         return None
+
+    def left(self) -> None:
+        """Stop counting the calling thread's association."""
+        with self._lock:
+            self._admitted.pop(threading.get_ident(), None)
 
     def refused(self, refusal: Refusal) -> None:
         """Pass a refusal on."""
@@ -232,4 +236,4 @@ class _Hall:
         for association in remaining:
             association.interrupt(at_once=True)
         for thread in remaining.values():
-            thread.join()
+            thread.join(grace_s)

@@ -69,7 +69,7 @@ class Limits:
     """Accepted associations at a time; one more is rejected (2,3,2)."""
     max_associations_per_aet: int = 64
     max_pending: int = 1024
-    """Connections that have not asked for an association yet; one more drops the oldest."""
+    """Connections that have no association yet, or had one and linger; one more drops the oldest."""
     max_pdu: int = 256 * 1024
     """The longest P-DATA-TF variable field we take, and advertise."""
     artim_s: float = 30.0
@@ -87,6 +87,10 @@ class Admission(Protocol):
 
     def admit(self, calling_aet: str, address: str) -> Rejection | None:
         """Return None and count the association in, or say why not."""
+        ...
+
+    def left(self) -> None:
+        """Stop counting the calling thread's association; called more than once."""
         ...
 
     def refused(self, refusal: Refusal) -> None:
@@ -149,9 +153,9 @@ class Association:
         self._interrupted = False
 
     @property
-    def calling_aet(self) -> str | None:
-        """The peer's title once the association is established, None before."""
-        return self._origin.calling_aet or None
+    def established(self) -> bool:
+        """Whether the peer has an association: not before it is accepted, and no more once it has ended."""
+        return self._state is State.ESTABLISHED
 
     @property
     def busy(self) -> bool:
@@ -177,6 +181,7 @@ class Association:
             self._cut(error)
         finally:
             self._drop_message()
+            self._house.admission.left()
             self._connection.close_after(self._house.limits.artim_s)
 
     def _step(self) -> None:
@@ -240,6 +245,7 @@ class Association:
             except StorageError as error:
                 self._log("release not recorded", "release-not-recorded", type(error).__name__)
         self._state = State.ENDED
+        self._house.admission.left()  # before the peer hears of it, and may come back at once
         self._connection.send(RELEASE_RP)
 
     def _end(self, _: memoryview) -> None:

@@ -143,13 +143,13 @@ class Connection:
             return  # it has ended by itself
 
     def close_after(self, seconds: float) -> None:
-        """Say that nothing more comes, let the peer close first for up to `seconds`, then close (PS3.8 ARTIM).
+        """Let the peer close first for up to `seconds`, then close (PS3.8 9.1.5, ARTIM).
 
-        Closing over unread bytes would reset the connection, and the peer might lose our last word.
+        Closing over unread bytes would reset the connection, and the peer might lose our last word; some peers lose
+        it even where the end follows it too soon.
         """
         deadline = time.monotonic() + seconds
         try:
-            self._socket.shutdown(socket.SHUT_WR)
             self._set_timeout(seconds)
             while time.monotonic() < deadline and self._socket.recv_into(self._buffer):
                 pass
