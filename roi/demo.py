@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from models.reference.dicom import head_ct_study, radiograph_study
 from pacs_gateway import scu
 from roi.errors import RoleFailed
 from roi.progress import progress_bar
+from roi.serve import free_port
 from roi.settings import read_settings
 
 if TYPE_CHECKING:
@@ -86,13 +86,6 @@ def serving(data: Path) -> Iterator[Address]:
         finally:
             process.terminate()
             process.wait(timeout=30)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_triage(http_url: str, *, limit_s: float) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 
@@ -67,7 +68,7 @@ def configure(role: str, form: Literal["auto", "json", "console"] = "auto") -> N
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stream(sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
@@ -77,6 +78,14 @@ def configure(role: str, form: Literal["auto", "json", "console"] = "auto") -> N
     logging.captureWarnings(capture=False)
 
 
+class _Stream(logging.StreamHandler[TextIO]):
+    """Standard error; a line that cannot be written is counted in words that quote nothing of it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f'{{"event": "a log line was lost", "logger": "{record.name}"}}\n')
+
+
 def _where_it_broke(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace exception information by frames and classes."""
     record = event.get("_record")
@@ -84,6 +93,7 @@ def _where_it_broke(_logger: WrappedLogger, _method: str, event: EventDict) -> E
         return event
     error = record.exc_info[1]
     record.exc_info = None
+    event.pop("exc_info", None)
     event["exception"] = describe(error)
     return event
 

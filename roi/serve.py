@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,24 @@ if TYPE_CHECKING:
 def serve(settings: Settings) -> None:
     """Run gateway, API and worker until SIGTERM; print one line once all are ready."""
     configure("supervisor", settings.log)
+    settings = _with_ports(settings)
     with data_folder_lock(settings.data):
         open_database(settings).close()  # one process migrates, before three want to
         roles = [Role(name=name, arguments=[name]) for name in ("gateway", "api", "worker")]
         Supervisor(roles, settings.as_environment()).run(lambda: print_ready(settings))
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _with_ports(settings: Settings) -> Settings:
+    """Choose the ports that were left to us, so that every role and the ready line know them."""
+    chosen = {name: getattr(settings, name) or free_port() for name in ("dicom_port", "http_port")}
+    return settings.model_copy(update=chosen)
 
 
 def print_ready(settings: Settings) -> None:
