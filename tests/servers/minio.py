@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import urllib3
-
 from tests.servers.process import Program, find_program, free_port, go_bin
-from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, answers
 
 
 def available() -> str | None:
@@ -32,7 +30,7 @@ def running_minio(folder: Path) -> Iterator[S3Server]:
             *("--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{console}"),
         ],
         folder=folder,
-        is_ready=lambda: _ready(url),
+        is_ready=lambda: answers(url),
         env={
             "MINIO_ROOT_USER": ACCESS_KEY,
             "MINIO_ROOT_PASSWORD": SECRET_KEY,
@@ -46,9 +44,3 @@ def running_minio(folder: Path) -> Iterator[S3Server]:
 
 def _program() -> Path | None:
     return find_program("minio", folders=[go_bin()])
-
-
-def _ready(url: str) -> None:
-    answer = urllib3.request("GET", f"{url}/minio/health/ready", timeout=2, retries=False)
-    if answer.status != 200:
-        raise ConnectionError(f"health check answered {answer.status}")
