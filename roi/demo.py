@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,16 @@ _PATIENTS = (
     "Hoàng^Quốc Khánh",
     "Đặng^Thị Ngọc Ánh",
 )
+
+_STUDIES = (
+    ("ct-normal-1", partial(head_ct_study, haemorrhage=False)),
+    ("ct-urgent", partial(head_ct_study, haemorrhage=True)),
+    ("dx-normal", partial(radiograph_study, findings=frozenset())),
+    ("dx-urgent", partial(radiograph_study, findings=frozenset({"pneumothorax"}))),
+    ("ct-normal-2", partial(head_ct_study, haemorrhage=False)),
+    ("dx-effusion", partial(radiograph_study, findings=frozenset({"effusion"}))),
+)
+"""Urgent ones arrive after normal ones, so that a flag shows as a move."""
 
 
 def demo(folder: Path | None, *, keep: bool, seed: int) -> None:
@@ -150,25 +161,10 @@ def _labels(rows: list[dict[str, Any]]) -> str:
 
 def _draw(folder: Path, seed: int) -> None:
     """Write the demo's studies, urgent and normal ones mixed, as DICOM files."""
-    plans = (
-        ("ct-normal-1", False),
-        ("ct-urgent", True),
-        ("dx-normal", frozenset[str]()),
-        ("dx-urgent", frozenset({"pneumothorax"})),
-        ("ct-normal-2", False),
-        ("dx-effusion", frozenset({"effusion"})),
-    )
     with progress_bar("phantoms drawn") as advance:
-        for number, (name, plan) in enumerate(plans):
-            data_sets = _study(plan, seed * 100 + number, _PATIENTS[number % len(_PATIENTS)])
-            _write(data_sets, folder / name)
-            advance(number + 1, len(plans))
-
-
-def _study(plan: bool | frozenset[str], seed: int, name: str) -> list[Dataset]:
-    if isinstance(plan, bool):
-        return head_ct_study(seed, haemorrhage=plan, patient_name=name)
-    return radiograph_study(seed, findings=plan, patient_name=name)
+        for number, (name, draw) in enumerate(_STUDIES):
+            _write(draw(seed * 100 + number, patient_name=_PATIENTS[number]), folder / name)
+            advance(number + 1, len(_STUDIES))
 
 
 def _write(data_sets: list[Dataset], folder: Path) -> None:
