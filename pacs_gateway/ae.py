@@ -15,6 +15,7 @@ from pacs_gateway.ingest import Ingest
 from pacs_gateway.negotiation import Refusal, Rejection
 from pacs_gateway.service import find_services
 from pacs_gateway.upper_layer import Connection
+from storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Gateway:
     host, port
         Where to listen; port 0 takes a free one.
     may_call
-        (calling AE title, address) -> whether that peer is served.
+        (calling AE title, address) -> whether that peer is served; a `StorageError` tells the peer to come back later.
     on_refused
         Hears of each association that was rejected.
     limits
@@ -203,8 +204,11 @@ class _Hall:
 
     def admit(self, calling_aet: str, address: str) -> Rejection | None:
         """Count a caller in, or say why not."""
-        if not self._may_call(calling_aet, address):
-            return Rejection.CALLING_AET
+        try:
+            if not self._may_call(calling_aet, address):
+                return Rejection.CALLING_AET
+        except StorageError:
+            return Rejection.CONGESTION
         with self._lock:
             of_this_title = Counter(self._admitted.values())[calling_aet]
             if len(self._admitted) >= self._limits.max_associations:

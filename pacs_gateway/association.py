@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from pacs_gateway import status
 from pacs_gateway.command import MAX_COMMAND_BYTES, RESPONSE, Command, CommandField, Field, read_command, write_response
 from pacs_gateway.errors import (
+    GatewayError,
     HeaderRejected,
     OperationMistyped,
     OperationUnknown,
@@ -179,6 +180,9 @@ class Association:
             self._abort(error, 0)
         except PeerGone as error:
             self._cut(error)
+        except Exception:
+            self._abort(GatewayError("an error of ours"), 0)  # the peer shall not wait for what will not come
+            raise
         finally:
             self._drop_message()
             self._house.admission.left()
@@ -253,7 +257,7 @@ class Association:
         self._state = State.ENDED
         self._log("association aborted by peer", "association-aborted", "peer")
 
-    def _abort(self, error: Exception, reason: int) -> None:
+    def _abort(self, error: GatewayError, reason: int) -> None:
         """AA-1, AA-8: abort as service provider."""
         self._state = State.ENDED
         self._log("association aborted", "association-aborted", str(error))

@@ -27,6 +27,7 @@ class Rejection(Enum):
     CALLED_AET = (1, 1, 7, "called AE title not recognised")
     CALLING_AET = (1, 1, 3, "calling AE title not recognised")
     NO_REASON = (1, 1, 1, "nothing proposed, or a maximum PDU length too small to answer in")
+    CONGESTION = (2, 3, 1, "who may call cannot be looked up at the moment")
     LOCAL_LIMIT = (2, 3, 2, "local limit of associations exceeded")
 
     @property

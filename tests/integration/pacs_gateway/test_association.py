@@ -10,6 +10,7 @@ import pytest
 from pacs_gateway.association import Limits
 from pacs_gateway.errors import ListenFailed
 from pacs_gateway.negotiation import Refusal
+from storage.errors import CatalogueUnavailable
 from tests.integration.pacs_gateway.conftest import SHORT, Site
 from tests.raw_scu import (
     ABORT,
@@ -97,6 +98,33 @@ def test_who_may_call_decides_by_title_and_address(open_site: object) -> None:  
     assert site.refusals == [
         Refusal(calling_aet="ct 1", called_aet="ROI", address="127.0.0.1", reason="calling AE title not recognised")
     ]
+
+
+def test_caller_that_cannot_be_looked_up_is_asked_to_come_back(open_site: object) -> None:
+    def may_call(aet: str, address: str) -> bool:
+        raise CatalogueUnavailable
+
+    site = open_site(may_call=may_call)  # type: ignore[operator]
+    with site.scu() as scu:
+        scu.send(associate_rq(ECHO))
+        assert scu.receive() == rejected(2, 3, 1)
+    assert [refusal.reason for refusal in site.refusals] == ["who may call cannot be looked up at the moment"]
+
+
+def test_error_of_ours_aborts_one_association_and_no_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def keep(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(site.archive, "keep", keep)
+    with site.scu() as other, site.scu() as scu:
+        other.associate(ECHO)
+        scu.associate(STORE)
+        scu.send(p_data(COMMAND), p_data(pdv(3, data_set(), command=False, last=True)))
+        assert scu.receive() == aborted(0)
+        assert other.echo(1).status == 0
+    _until(lambda: [r.levelname for r in caplog.records if r.message == "association failed"] == ["ERROR"])
 
 
 def test_any_called_title_is_served_where_it_is_not_checked(open_site: object) -> None:
