@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pkgutil
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import cast
 
 import models.zoo
 from models.contract import ModelCard, ModelFile, TriageModel
-from models.errors import ModelUnknown
+from models.errors import ModelError, ModelUnknown
 from models.weights import require_torch, verify
+
+logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "roi.models"
 
@@ -92,7 +96,16 @@ def _module(model_id: str) -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _modules() -> dict[str, ModuleType]:
-    ours = [import_module(f"models.zoo.{found.name}") for found in pkgutil.iter_modules(models.zoo.__path__)]
-    theirs = [cast("ModuleType", entry.load()) for entry in entry_points(group=ENTRY_POINT_GROUP)]
-    every = {cast("ModelFile", module).CARD.id: module for module in (*theirs, *ours)}
+    ours = [partial(import_module, f"models.zoo.{found.name}") for found in pkgutil.iter_modules(models.zoo.__path__)]
+    theirs = [entry.load for entry in entry_points(group=ENTRY_POINT_GROUP)]
+    every = {cast("ModelFile", module).CARD.id: module for open_one in (*theirs, *ours) if (module := _open(open_one))}
     return dict(sorted(every.items()))
+
+
+def _open(open_one: Callable[[], ModuleType]) -> ModuleType | None:
+    """Import one model's file; a model whose card cannot be read is left out, loudly, and the others serve."""
+    try:
+        return open_one()
+    except ModelError as error:
+        logger.exception("model left out", extra={"action": "model-left-out", "error": str(error)})
+        return None
