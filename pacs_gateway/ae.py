@@ -146,9 +146,16 @@ class Gateway:
                 time.sleep(_REST_S)
                 continue
             self._hall.make_room()
+            self._welcome(sock, str(peer[0]))
+
+    def _welcome(self, sock: socket.socket, address: str) -> None:
+        try:
             connection = Connection(sock, pdu_timeout_s=self._limits.pdu_s)
-            association = Association(connection, str(peer[0]), self._house)
+            association = Association(connection, address, self._house)
             self._hall.enter(association, threading.Thread(target=self._serve, args=(association,), daemon=True))
+        except (OSError, RuntimeError) as error:  # the peer has gone already, or there are no more threads
+            logger.warning("cannot serve", extra={"action": "accept-failed", "reason": type(error).__name__})
+            sock.close()
 
     def _serve(self, association: Association) -> None:
         """Run one association; whatever goes wrong in it stays in it."""
@@ -185,10 +192,10 @@ class _Hall:
             return list(self._threads)
 
     def enter(self, association: Association, thread: threading.Thread) -> None:
-        """Start serving."""
+        """Start serving; `RuntimeError` where no thread can be had."""
         with self._lock:
+            thread.start()
             self._threads[association] = thread
-        thread.start()
 
     def leave(self, association: Association) -> None:
         """Forget a connection that is closed."""

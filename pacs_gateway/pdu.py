@@ -80,7 +80,6 @@ class AssociateRequest:
     contexts: tuple[ProposedContext, ...]
     max_pdu: int = 0
     """The longest P-DATA-TF variable field that the requestor takes; 0 for any."""
-    implementation_class_uid: str = ""
     roles: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """SOP Class UID -> proposed (SCU role, SCP role)."""
     asynchronous: bool = False
@@ -110,7 +109,6 @@ def read_associate_request(body: bytes) -> AssociateRequest:
         application_context=next((_text(value) for kind, value in items if kind == 0x10), ""),
         contexts=contexts,
         max_pdu=next((_unpack(_LONG, value) for kind, value in user if kind == 0x51), 0),
-        implementation_class_uid=next((_text(value) for kind, value in user if kind == 0x52), ""),
         roles=dict(_role(value) for kind, value in user if kind == 0x54),
         asynchronous=any(kind == 0x53 for kind, _ in user),
     )

@@ -127,6 +127,17 @@ def test_error_of_ours_aborts_one_association_and_no_other(
     _until(lambda: [r.levelname for r in caplog.records if r.message == "association failed"] == ["ERROR"])
 
 
+def test_no_more_threads_cost_one_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", start)
+        with site.scu() as scu:
+            assert scu.ended()
+    assert site.is_well()
+
+
 def test_any_called_title_is_served_where_it_is_not_checked(open_site: object) -> None:
     site = open_site(check_called=False)  # type: ignore[operator]
     with site.scu() as scu:

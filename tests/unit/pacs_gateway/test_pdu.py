@@ -29,7 +29,6 @@ def test_associate_request_is_read_whole() -> None:
             ProposedContext(id=3, abstract_syntax="1.4", transfer_syntaxes=()),
         ),
         max_pdu=16384,
-        implementation_class_uid="1.2.3.4",
         roles={"1.2.3": (1, 0)},
     )
 
