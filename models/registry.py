@@ -96,8 +96,10 @@ def _module(model_id: str) -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _modules() -> dict[str, ModuleType]:
-    ours = [partial(import_module, f"models.zoo.{found.name}") for found in pkgutil.iter_modules(models.zoo.__path__)]
-    theirs = [entry.load for entry in entry_points(group=ENTRY_POINT_GROUP)]
+    ours: list[Callable[[], ModuleType]] = [
+        partial(import_module, f"models.zoo.{found.name}") for found in pkgutil.iter_modules(models.zoo.__path__)
+    ]
+    theirs: list[Callable[[], ModuleType]] = [entry.load for entry in entry_points(group=ENTRY_POINT_GROUP)]
     every = {cast("ModelFile", module).CARD.id: module for open_one in (*theirs, *ours) if (module := _open(open_one))}
     return dict(sorted(every.items()))
 

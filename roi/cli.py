@@ -228,9 +228,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if type(error).__module__.startswith(_OURS):
-            sys.exit(f"roi: {error}")
-        raise
+        if not type(error).__module__.startswith(_OURS):
+            raise
+        sys.stderr.write(f"roi: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from roi.compose import data_folder_lock, open_database
+from roi.folder import data_folder_lock
 from roi.logs import configure
 from roi.supervise import Role, Supervisor
 
@@ -19,9 +20,20 @@ def serve(settings: Settings) -> None:
     configure("supervisor", settings.log)
     settings = _with_ports(settings)
     with data_folder_lock(settings.data):
-        open_database(settings).close()  # one process migrates, before three want to
+        _migrate(settings)
         roles = [Role(name=name, arguments=[name]) for name in ("gateway", "api", "worker")]
         Supervisor(roles, settings.as_environment()).run(lambda: print_ready(settings))
+
+
+def _migrate(settings: Settings) -> None:
+    """Bring the catalogue to this release's schema, once, before three roles want to.
+
+    In a process of its own: the supervisor lives as long as the archive and need not carry the libraries for it.
+    """
+    command = [sys.executable, "-m", "roi.cli", "migrate"]
+    done = subprocess.run(command, env=settings.as_environment(), stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def free_port() -> int:

@@ -19,6 +19,9 @@ from roi.errors import RoleFailed
 logger = logging.getLogger(__name__)
 
 READY = b"ready\n"
+SAID_WHY = 2
+"""Exit code of a role that has told in one sentence why it cannot go on."""
+
 _PR_SET_PDEATHSIG = 1
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 15.0
@@ -93,6 +96,8 @@ class Supervisor:
         for role in self._roles:
             while not self._stopping and not _said_ready(role):
                 if role.process is not None and role.process.poll() is not None:
+                    if role.process.returncode == SAID_WHY:
+                        sys.exit(SAID_WHY)
                     raise RoleFailed(f"the {role.name} could not start")
                 if time.monotonic() > deadline:
                     raise RoleFailed(f"the {role.name} was not ready within {_START_LIMIT_S:g} s")
