@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES: Final = 64 * 1024
 """What a body may hold, STOW-RS apart, which streams."""
 
+_TOO_LONG: Final = f"longer than the {MAX_BODY_BYTES} bytes this resource takes"
+
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 HEADERS: Final = {
@@ -73,6 +75,8 @@ class Guard:
         host = headers.get("host", "")
         if _name(host) not in self._host_names:
             raise HostRefused
+        if not _streams(scope) and _declared(headers) > MAX_BODY_BYTES:
+            raise BodyTooLarge(_TOO_LONG)
         if scope["method"] in SAFE_METHODS:
             return
         if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
@@ -108,8 +112,18 @@ def _name(host: str) -> str:
         return ""
 
 
+def _streams(scope: Scope) -> bool:
+    return str(scope["path"]).startswith("/dicom-web/")
+
+
+def _declared(headers: Headers) -> int:
+    """Return the length that a body claims; what is no number the server refuses itself."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    if scope["path"].startswith("/dicom-web/"):
+    if _streams(scope):
         return receive
     taken = 0
 
@@ -118,7 +132,7 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"longer than the {MAX_BODY_BYTES} bytes this resource takes")
+            raise BodyTooLarge(_TOO_LONG)
         return message
 
     return count

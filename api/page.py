@@ -138,7 +138,7 @@ def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
         "findings": [_finding(finding, language) for finding in positive],
         "nothing": words.NO_FINDING[language] if analysed and current and not positive else "",
         "scores": [_finding(finding, language) for finding in current if not finding["positive"]],
-        "label": line["label"][language] if line["label"] else "",
+        "label": line["label"][language] if line["label"] and line["outcome"] else "",
         "superseded": sum(1 for finding in found if finding["superseded_by"] is not None and finding["positive"]),
     }
 
@@ -187,16 +187,12 @@ def _wait(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
 
 
 def _minutes(span: timedelta, language: Language) -> str:
-    minutes = int(span.total_seconds() // 60)
-    days, rest = divmod(minutes, 24 * 60)
-    hours, left = divmod(rest, 60)
-    if days:
-        return PAGE["days_hours"][language].format(days=days, hours=hours)
-    return (
-        PAGE["hours_minutes"][language].format(hours=hours, minutes=left)
-        if hours
-        else f"{left} {PAGE['min'][language]}"
-    )
+    hours, minutes = divmod(int(span.total_seconds() // 60), 60)
+    if not hours:
+        return f"{minutes} {PAGE['min'][language]}"
+    unit = "days_hours" if hours >= 24 else "hours_minutes" if minutes else "hours"
+    days = hours // 24
+    return PAGE[unit][language].format(days=days, hours=hours - 24 * days, minutes=minutes)
 
 
 def _decimal(number: float, language: Language) -> str:

@@ -31,10 +31,11 @@ COVERAGE: Final = {
     Coverage.FAILED: Text(vi="chưa phân tích: AI bị lỗi", en="not analysed: AI failed"),
 }
 
+# Of a triaged study the coverage tells what the models made of it: "triaged" alone would cover a failure.
 STATES: Final = {
     StudyState.RECEIVING: Text(vi="đang nhận ảnh", en="receiving"),
     StudyState.COMPLETE: Text(vi="đã đủ ảnh", en="complete"),
-    StudyState.TRIAGED: Text(vi="đã phân loại ưu tiên", en="triaged"),
+    StudyState.TRIAGED: Text(vi="đã đủ ảnh", en="complete"),
 }
 
 PRIORITIES: Final = {

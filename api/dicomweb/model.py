@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
 from api.dicomweb.explicit import value_pieces
 from api.dicomweb.walk import PIXELS, Kind, Step, walk
@@ -121,8 +121,16 @@ def _value(source: Source, step: Step, place: _Place) -> Element:
         return {"vr": step.vr}
     if step.tag in PIXELS or (step.length > BULK_BYTES and step.vr in _BULK_VRS):
         return {"vr": step.vr, "BulkDataURI": place.uri(step.tag)}
-    value = b"".join(value_pieces(source, step))
-    return _READERS.get(step.vr, _inline)(step.vr, value, place.encodings)
+    vr = _true_vr(step)
+    return _READERS.get(vr, _inline)(vr, b"".join(value_pieces(source, step)), place.encodings)
+
+
+def _true_vr(step: Step) -> str:
+    """Return the VR of a known attribute that was sent as UN, where a reader of ours loses nothing by it."""
+    if step.vr != "UN" or not dictionary_has_tag(step.tag):
+        return step.vr
+    vr = dictionary_VR(step.tag)
+    return vr if vr in _READERS else step.vr
 
 
 def find(steps: Iterator[Step], path: tuple[str, ...]) -> Step | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,17 @@ def clock() -> builders.Clock:
     return builders.Clock()
 
 
+@pytest.fixture(scope="session")
+def empty_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated catalogue to copy: migrating anew for each test would take most of the time."""
+    folder = tmp_path_factory.mktemp("catalogue")
+    builders.archive(folder).close()
+    return folder / "catalogue.sqlite"
+
+
 @pytest.fixture
-def archive(tmp_path: Path, clock: builders.Clock) -> Iterator[Archive]:
+def archive(tmp_path: Path, clock: builders.Clock, empty_catalogue: Path) -> Iterator[Archive]:
+    shutil.copy(empty_catalogue, tmp_path)
     made = builders.archive(tmp_path, clock)
     yield made
     made.close()
