@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
-from storage.errors import CatalogueUnavailable, Misconfigured
+from storage.errors import CatalogueUnavailable, Misconfigured, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +68,8 @@ class Database:
 class GroupCommit(Generic[Item, Answer]):
     """Lets concurrent callers share a commit: one writer takes what waits, at most `most` items, in one transaction.
 
-    Where a shared transaction fails, each of its items is tried alone, so that one bad item fails only its caller.
+    Where a shared transaction fails, each of its items is tried alone, so that one bad item fails only its caller; a
+    database that is away fails all of them at once.
     """
 
     def __init__(
@@ -117,8 +118,9 @@ class GroupCommit(Generic[Item, Answer]):
             with self._database.write() as tx:
                 answers = self._work(tx, [item for item, _ in batch])
         except BaseException as error:  # noqa: BLE001 - handed to the callers, each of whom raises it
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
+            if len(batch) == 1 or isinstance(error, Unavailable):
+                for _, future in batch:
+                    future.set_exception(error)
                 return
             for single in batch:
                 self._commit([single])
