@@ -9,9 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from pacs_gateway.association import Association, House, Limits
+from pacs_gateway.association import Association, House
 from pacs_gateway.errors import ListenFailed
 from pacs_gateway.ingest import Ingest
+from pacs_gateway.limits import Limits
 from pacs_gateway.negotiation import Refusal, Rejection
 from pacs_gateway.service import find_services
 from pacs_gateway.upper_layer import Connection

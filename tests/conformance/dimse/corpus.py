@@ -22,9 +22,9 @@ from pathlib import Path
 from pydicom.filereader import dcmread
 
 from pacs_gateway.ae import Gateway
-from pacs_gateway.association import Limits
 from pacs_gateway.errors import Part10Rejected
 from pacs_gateway.ingest import Ingest
+from pacs_gateway.limits import Limits
 from pacs_gateway.part10 import FileMeta, read_meta
 from tests.raw_scu import CT, EXPLICIT, RawScu, c_store, context
 from tests.servers.dcmtk import NO_DELAY, dcmtk

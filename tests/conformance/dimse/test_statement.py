@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pacs_gateway import status
-from pacs_gateway.association import Limits
 from pacs_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_gateway.limits import Limits
 from pacs_gateway.sop_classes import REFUSED_TRANSFER_SYNTAXES, RETIRED_STORAGE, YOUNGER_STORAGE
 
 STATEMENT = Path(__file__).parents[3] / "docs" / "conformance" / "dimse.md"

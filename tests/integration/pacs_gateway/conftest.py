@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pacs_gateway.ae import Gateway
-from pacs_gateway.association import Limits
 from pacs_gateway.ingest import Ingest
+from pacs_gateway.limits import Limits
 from pacs_gateway.negotiation import Refusal
 from tests.raw_scu import RawScu, echo_status
 from tests.unit.pacs_gateway.archive import MemoryArchive

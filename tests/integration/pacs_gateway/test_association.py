@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from pacs_gateway.association import Limits
 from pacs_gateway.errors import ListenFailed
+from pacs_gateway.limits import Limits
 from pacs_gateway.negotiation import Refusal
 from storage.errors import CatalogueUnavailable
 from tests.integration.pacs_gateway.conftest import SHORT, Site
