@@ -157,7 +157,7 @@ def _flagged(*found: Finding, raises: bool = True) -> TriageResult:
     return TriageResult(outcome=outcome, findings=found, urgency=urgency, raises=raises)
 
 
-SCRIPT_NAME = "<script>document.title='taken'</script>^<b>Lê</b>"
+SCRIPT_NAME = "<script>document.body.remove()</script>^<b>Lê</b>"
 
 
 def fill(scene: Scene) -> None:

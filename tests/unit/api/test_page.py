@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api import ApiContext, create_app
+from api.page import _age, _display_name, _minutes, _preferred
+from api.page_text import PAGE
+from storage.archive import Archive
+from tests import builders
+from tests.browser.scene import CHEST, HEAD, Scene, Told, fill
+from tests.unit.api.conftest import BASE
+
+NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def client(context: ApiContext) -> Iterator[TestClient]:
+    with TestClient(create_app(replace(context, cards=(HEAD, CHEST))), base_url=BASE) as made:
+        yield made
+
+
+class Words(HTMLParser):
+    """The text and the element names of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.names: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.names.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_markup_in_a_name_is_text(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
+    fill(Scene(archive, clock))
+    words = Words(client.get("/vi").text)
+    assert (words.names.count("script"), words.names.count("img"), words.names.count("html")) == (1, 0, 1)
+    assert "<script>document.body.remove()</script> <b>Lê</b>" in words.text
+    assert "<img src=x onerror=alert(1)>" in words.text
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted", "language"),
+    [
+        ("/", None, "vi"),
+        ("/", "vi-VN,vi;q=0.9,en;q=0.8", "vi"),
+        ("/", "en-GB,en;q=0.9", "en"),
+        ("/", "fr", "vi"),
+        ("/?lang=en", "vi", "en"),
+        ("/en", "vi", "en"),
+        ("/vi", "en", "vi"),
+    ],
+)
+def test_the_page_speaks_the_language_asked_for(
+    client: TestClient, path: str, accepted: str | None, language: str
+) -> None:
+    answer = client.get(path, headers={"Accept-Language": accepted} if accepted else {})
+    assert (answer.status_code, answer.headers["content-language"]) == (200, language)
+    assert f'<html lang="{language}">' in answer.text
+    assert PAGE["empty"]["vi" if language == "vi" else "en"] in answer.text
+
+
+def test_an_unknown_language_is_a_problem(client: TestClient) -> None:
+    assert client.get("/?lang=fr").status_code == 400
+
+
+def test_every_row_says_what_ai_did(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
+    fill(Scene(archive, clock))
+    text = " ".join(" ".join(Words(client.get("/vi").text).text).split())
+    for said in (
+        "chưa phân tích: đang chờ AI",
+        "chưa phân tích xong: AI đang chạy",
+        "chưa phân tích: ảnh không phù hợp",
+        "chưa phân tích: AI bị lỗi",
+        "chưa phân tích: không có mô hình phù hợp",
+        "AI không gợi ý dấu hiệu (không có nghĩa là bình thường)",
+        "chạy thử, không đổi thứ tự",
+        "Mâu thuẫn danh tính",
+        "Không dùng cho lâm sàng.",
+        "điểm 0,97",
+        "head-ct-haemorrhage 1",
+    ):
+        assert said in text
+
+
+def test_a_long_list_has_pages(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
+    scene = Scene(archive, clock)
+    for number in range(51):
+        scene.arrive(Told(number=number, name=f"N{number}", age_years=1, sex="M", description="", images=1))
+    assert 'rel="next" href="/en?page=2"' in client.get("/en").text
+    assert 'rel="prev" href="/en?page=1"' in client.get("/en?page=2").text
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "vi", "en"),
+    [
+        ("20260227", "2 ngày tuổi", "2 days old"),
+        ("20251201", "3 tháng", "3 mo"),
+        ("20200302", "71 tháng", "71 mo"),
+        ("20200301", "6 tuổi", "6 y"),
+        ("19260302", "99 tuổi", "99 y"),
+        ("20270101", "không rõ tuổi", "age unknown"),
+        ("19990231", "không rõ tuổi", "age unknown"),
+        (None, "không rõ tuổi", "age unknown"),
+    ],
+)
+def test_ages_are_told_in_days_months_or_years(birth_date: str | None, vi: str, en: str) -> None:
+    assert (_age(birth_date, NOW, "vi"), _age(birth_date, NOW, "en")) == (vi, en)
+
+
+def test_spans_names_and_preferences_read_as_people_write_them() -> None:
+    spans = [_minutes(timedelta(minutes=minutes), "en") for minutes in (0, 59, 60, 61, 1500)]
+    assert spans == ["0 min", "59 min", "1 h", "1 h 1 min", "1 d 1 h"]
+    assert [_display_name(name) for name in ("Nguyễn^Thị^^", "A^B=C^D", None)] == ["Nguyễn Thị", "A B", ""]
+    assert [_preferred(text) for text in ("en;q=0.5,vi;q=0.4", "en;q=x", "*")] == ["en", "vi", "vi"]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.dicomweb import qido
+from storage.archive import Archive
+from tests import builders
+from tests.unit.api.conftest import BASE
+
+ROOT = f"{BASE}/dicom-web"
+
+
+@pytest.fixture
+def kept(archive: Archive) -> None:
+    for number in (1, 2):
+        told = builders.header(number, study_date="20260301", referring_physician_name="Bs^Lan", series_number=4)
+        builders.keep(archive, told)
+
+
+def answer(client: TestClient, path: str) -> list[dict[str, Any]]:
+    response = client.get(f"/dicom-web{path}")
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/dicom+json")
+    found: list[dict[str, Any]] = response.json()
+    return found
+
+
+def test_a_study_answer_carries_what_the_standard_asks(client: TestClient, kept: None) -> None:
+    assert answer(client, "/studies?PatientName=nguyen*") == [
+        {
+            "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
+            "00080020": {"vr": "DA", "Value": ["20260301"]},
+            "00080030": {"vr": "TM"},
+            "00080050": {"vr": "SH"},
+            "00080056": {"vr": "CS", "Value": ["ONLINE"]},
+            "00080061": {"vr": "CS", "Value": ["CT"]},
+            "00080090": {"vr": "PN", "Value": [{"Alphabetic": "Bs^Lan"}]},
+            "00080201": {"vr": "SH"},
+            "00081030": {"vr": "LO"},
+            "00081190": {"vr": "UR", "Value": [f"{ROOT}/studies/2.25.1"]},
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Nguyễn^Văn Đạt"}]},
+            "00100020": {"vr": "LO", "Value": ["P1"]},
+            "00100021": {"vr": "LO"},
+            "00100030": {"vr": "DA"},
+            "00100040": {"vr": "CS"},
+            "0020000D": {"vr": "UI", "Value": ["2.25.1"]},
+            "00200010": {"vr": "SH"},
+            "00201206": {"vr": "IS", "Value": [1]},
+            "00201208": {"vr": "IS", "Value": [2]},
+        }
+    ]
+
+
+def test_series_and_instances_are_searched_below_their_study(client: TestClient, kept: None) -> None:
+    (series,) = answer(client, "/studies/2.25.1/series?includefield=00080021,00080031,0008103E,00200011")
+    assert (series["0020000E"]["Value"], series["00200011"]["Value"], series["00201209"]["Value"]) == (
+        ["2.25.1.1"],
+        [4],
+        [2],
+    )
+    for path in ("/studies/2.25.1/series/2.25.1.1/instances", "/studies/2.25.1/instances", "/instances"):
+        found = answer(client, path)
+        assert [one["00080018"]["Value"] for one in found] == [["2.25.1.1.1"], ["2.25.1.1.2"]]
+        assert found[0]["00081190"]["Value"] == [f"{ROOT}/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "PatientID=P1",
+        "00100020=P1",
+        "00100010=Nguy%E1%BB%85n%5E*",
+        "StudyInstanceUID=1.2,2.25.1",
+        "StudyInstanceUID=1.2%5C2.25.1",
+        "0020000d=2.25.1",
+        "StudyDate=20260101-20261231&ModalitiesInStudy=CT",
+        "limit=101&offset=0&fuzzymatching=false&includefield=00081030,00080060,00080090,00100030",
+        "includefield=all&includefield=StudyDescription",
+        "PatientName=&AccessionNumber=*",
+        "accept=application/dicom%2Bjson",
+    ],
+)
+def test_keys_come_by_keyword_or_tag(client: TestClient, kept: None, query: str) -> None:
+    assert len(answer(client, f"/studies?{query}")) == 1
+
+
+@pytest.mark.parametrize("query", ["PatientID=P2", "limit=0", "offset=1", "StudyDate=-20251231"])
+def test_no_match_is_204_without_a_body(client: TestClient, kept: None, query: str) -> None:
+    response = client.get(f"/dicom-web/studies?{query}")
+    assert (response.status_code, response.content) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "PatientNmae=x",
+        "00100011=x",
+        "limit=-1",
+        "limit=1.5",
+        "limit=1e3",
+        "limit=1&limit=2",
+        "offset=x",
+        "limit=99999999999999999999",
+        "PatientID=a&00100020=b",
+        "includefield=Nonsense",
+        "StudyDate=yesterday",
+        "&".join(f"PatientID={number}" for number in range(100)),
+    ],
+)
+def test_a_malformed_search_is_400(client: TestClient, query: str) -> None:
+    assert client.get(f"/dicom-web/studies?{query}").status_code == 400
+
+
+def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:
+    response = client.get("/dicom-web/studies?fuzzymatching=true&Modality=MR&00091010=x")
+    assert response.status_code == 200
+    assert response.headers.get_list("warning") == [
+        f"299 {ROOT}: The fuzzymatching parameter is not supported. Only literal matching has been performed.",
+        f"299 {ROOT}: The attribute Modality is not supported for matching here and has been ignored.",
+        f"299 {ROOT}: The attribute 00091010 is not supported for matching here and has been ignored.",
+    ]
+
+
+def test_our_own_maximum_is_said(client: TestClient, kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qido, "MAX_RESULTS", 1)
+    response = client.get("/dicom-web/instances")
+    assert (len(response.json()), response.headers["warning"]) == (
+        1,
+        f"299 {ROOT}: There are 1 additional results that can be requested",
+    )
+    assert "warning" not in client.get("/dicom-web/instances?offset=1").headers
+
+
+def test_another_form_is_not_acceptable(client: TestClient) -> None:
+    accept = {"Accept": 'multipart/related; type="application/dicom+xml"'}
+    assert client.get("/dicom-web/studies", headers=accept).status_code == 406
+    assert client.get("/dicom-web/studies", headers={"Accept": "application/json"}).status_code == 204
