@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.presentation import build_context
 
 from pacs_gateway.errors import Part10Rejected, SendFailed
@@ -198,7 +199,13 @@ def _associate(call: _Call, contexts: list[tuple[str, str]]) -> Any:  # noqa: AN
     _config.STORE_SEND_CHUNKED_DATASET = True
     entity = AE(ae_title=call.calling_aet)
     proposed = [build_context(sop_class, syntax) for sop_class, syntax in contexts]
-    association = entity.associate(call.host, call.port, contexts=proposed, ae_title=call.called_aet)
+    association = entity.associate(
+        call.host,
+        call.port,
+        contexts=proposed,
+        ae_title=call.called_aet,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _send_without_delay)],
+    )
     if association.is_established:
         return association
     where = f"{call.called_aet} at {call.host} port {call.port}"
@@ -207,6 +214,11 @@ def _associate(call: _Call, contexts: list[tuple[str, str]]) -> Any:  # noqa: AN
         why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "rejected")
         raise SendFailed(f"{where} takes no association from {call.calling_aet}: {why}")
     raise SendFailed(f"{where} cannot be reached, or does not speak DICOM")
+
+
+def _send_without_delay(event: Any) -> None:  # noqa: ANN401 - pynetdicom is untyped
+    """Switch Nagle's algorithm off: with it, a peer that acknowledges late costs 40 ms an instance."""
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _send_file(

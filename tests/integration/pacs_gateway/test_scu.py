@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from pacs_gateway.scu import NotSent, Progress, SendReport, send
 from pacs_gateway.sop_classes import STORAGE
 from storage.records import Origin
 from tests.integration.pacs_gateway.conftest import Site
+from tests.servers.dcmtk import NO_DELAY, dcmtk
+from tests.servers.process import free_port
 from tests.unit.pacs_gateway.datasets import data_set
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
@@ -138,3 +143,39 @@ def test_real_files_arrive_bit_for_bit(site: Site, shared_data: Path) -> None:
     assert {arrival.key for arrival, _ in site.archive.kept.values()} == expected
     assert len(expected) == 30
     assert {item.status for item in report.not_sent} == {None, 0x0111, 0xC000}
+
+
+@pytest.mark.servers
+def test_foreign_peer_takes_what_is_sent(tmp_path: Path) -> None:
+    for number in range(60):
+        _write(tmp_path / f"in/{number:02}", f"1.5.{number}")
+    received = tmp_path / "out"
+    received.mkdir()
+    port = free_port()
+    command = [dcmtk("storescp"), "+B", "+xa", "-aet", "PEER", "-od", received, str(port)]
+    with subprocess.Popen(command, env={**os.environ, **NO_DELAY}) as peer:
+        try:
+            _wait_for(port)
+            report = send([tmp_path / "in"], "127.0.0.1", port, called_aet="PEER")
+        finally:
+            peer.terminate()
+    assert (report.sent, report.not_sent) == (60, ())
+    sent = {hashlib.sha256(data).digest() for data in map(_data_set, (tmp_path / "in").iterdir())}
+    assert {hashlib.sha256(data).digest() for data in map(_data_set, received.iterdir())} == sent
+
+
+def _data_set(path: Path) -> bytes:
+    content = path.read_bytes()
+    return content[read_meta(content[:MAX_META_BYTES]).length :]
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
