@@ -67,6 +67,32 @@ _SERIES_FACTS = (
 )
 
 
+# Built once: on the hot path SQLAlchemy would spend more on building these than the database on running them.
+_KNOWN = (
+    sa.select(
+        schema.instances.c.sop_instance_uid,
+        schema.studies.c.study_instance_uid,
+        schema.series.c.series_instance_uid,
+        schema.instances.c.object_key,
+        schema.instances.c.transfer_syntax_uid,
+        schema.instances.c.size_bytes,
+        schema.instances.c.meta_bytes,
+    )
+    .join_from(schema.instances, schema.series, schema.series.c.id == schema.instances.c.series_pk)
+    .join(schema.studies, schema.studies.c.id == schema.instances.c.study_pk)
+    .where(schema.instances.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True)))
+)
+_STUDY = sa.select(schema.studies).where(schema.studies.c.study_instance_uid == sa.bindparam("uid")).with_for_update()
+_UPDATE_STUDY = sa.update(schema.studies).where(schema.studies.c.id == sa.bindparam("pk"))
+_SERIES = sa.select(schema.series).where(
+    schema.series.c.study_pk == sa.bindparam("study"),
+    schema.series.c.series_instance_uid.in_(sa.bindparam("uids", expanding=True)),
+)
+_INSERT_SERIES = sa.insert(schema.series).returning(schema.series.c.id)
+_UPDATE_SERIES = sa.update(schema.series).where(schema.series.c.id == sa.bindparam("pk"))
+_INSERT_INSTANCES = sa.insert(schema.instances)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
     """What is already kept under an arrival's SOP Instance UID, where it differs from the arrival."""
@@ -156,21 +182,6 @@ def _append_about(tx: Transaction, kind: str, arrival: Arrival, now: datetime, d
 
 # ------------------------------------------------------------------------------------------ what is there already
 def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, Kept]:
-    studies, series, instances = schema.studies, schema.series, schema.instances
-    rows = tx.execute(
-        sa.select(
-            instances.c.sop_instance_uid,
-            studies.c.study_instance_uid,
-            series.c.series_instance_uid,
-            instances.c.object_key,
-            instances.c.transfer_syntax_uid,
-            instances.c.size_bytes,
-            instances.c.meta_bytes,
-        )
-        .join_from(instances, series, series.c.id == instances.c.series_pk)
-        .join(studies, studies.c.id == instances.c.study_pk)
-        .where(instances.c.sop_instance_uid.in_(uids))
-    )
     return {
         InstanceUid(row.sop_instance_uid): Kept(
             study_instance_uid=StudyUid(row.study_instance_uid),
@@ -180,7 +191,7 @@ def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, Ke
             size_bytes=row.size_bytes,
             meta_bytes=row.meta_bytes,
         )
-        for row in rows
+        for row in tx.execute(_KNOWN, {"uids": uids})
     }
 
 
@@ -211,7 +222,7 @@ def _extend_study(tx: Transaction, uid: StudyUid, arrivals: list[Arrival], now: 
     lifecycle, facts = _lifecycle(study, arrivals, now)
     series_pks, new_series = _extend_series(tx, study.id, arrivals)
     tx.execute(
-        sa.insert(schema.instances),
+        _INSERT_INSTANCES,
         [
             _instance_row(arrival, study.id, series_pks[arrival.header.series_instance_uid], lifecycle["revision"], now)
             for arrival in arrivals
@@ -229,16 +240,13 @@ def _extend_study(tx: Transaction, uid: StudyUid, arrivals: list[Arrival], now: 
         "identity_conflict": study.identity_conflict or _other_patient(study.patient_id, arrivals),
         "order_priority": _most_urgent(study.order_priority, arrivals),
     }
-    table = schema.studies
-    tx.execute(sa.update(table).where(table.c.id == study.id).values(**values))
+    tx.execute(_UPDATE_STUDY, {"pk": study.id, **values})
     return facts + [_stored(arrival, lifecycle["revision"], now) for arrival in arrivals]
 
 
 def _study_row(tx: Transaction, uid: StudyUid, now: datetime) -> sa.Row[Any]:
     """Return the study's row, made where it is new, locked against other writers."""
-    table = schema.studies
-    query = sa.select(table).where(table.c.study_instance_uid == uid).with_for_update()
-    row = tx.execute(query).one_or_none()
+    row = tx.execute(_STUDY, {"uid": uid}).one_or_none()
     if row is None:
         first = {
             "study_instance_uid": uid,
@@ -248,8 +256,8 @@ def _study_row(tx: Transaction, uid: StudyUid, now: datetime) -> sa.Row[Any]:
             "received_last": now,
             "quiet_until": now + OPEN_WAIT,
         }
-        insert_new(tx, table, first)
-        row = tx.execute(query).one()
+        insert_new(tx, schema.studies, first)
+        row = tx.execute(_STUDY, {"uid": uid}).one()
     return row
 
 
@@ -278,28 +286,21 @@ def _lifecycle(
 
 def _extend_series(tx: Transaction, study_pk: int, arrivals: list[Arrival]) -> tuple[dict[str, int], int]:
     """Return the key of every series touched, and how many of them are new."""
-    table = schema.series
     touched: dict[str, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
         touched[arrival.header.series_instance_uid].append(arrival)
-    rows = {
-        row.series_instance_uid: row
-        for row in tx.execute(
-            sa.select(table).where(table.c.study_pk == study_pk, table.c.series_instance_uid.in_(list(touched)))
-        )
-    }
+    found = tx.execute(_SERIES, {"study": study_pk, "uids": list(touched)})
+    rows = {row.series_instance_uid: row for row in found}
     keys: dict[str, int] = {}
     for uid, members in touched.items():
         row = rows.get(uid)
+        told = _first_told(row, members, _SERIES_FACTS)
         if row is None:
-            told = _first_told(None, members, _SERIES_FACTS)
             added = {"study_pk": study_pk, "series_instance_uid": uid, "instance_count": len(members), **told}
-            keys[uid] = tx.execute(sa.insert(table).values(**added).returning(table.c.id)).scalar_one()
+            keys[uid] = tx.execute(_INSERT_SERIES, added).scalar_one()
             continue
         keys[uid] = row.id
-        told = _first_told(row, members, _SERIES_FACTS)
-        grown = {"instance_count": row.instance_count + len(members), **told}
-        tx.execute(sa.update(table).where(table.c.id == row.id).values(**grown))
+        tx.execute(_UPDATE_SERIES, {"pk": row.id, "instance_count": row.instance_count + len(members), **told})
     return keys, len(touched) - len(rows)
 
 

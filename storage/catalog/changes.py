@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from storage.database import Transaction
 
+_INSERT = sa.insert(schema.changes)
 _ORDER_LOCK = 0x0052_4F49  # any fixed number: "ROI"
 
 KINDS = (
@@ -77,7 +78,7 @@ def append_all(tx: Transaction, facts: Sequence[dict[str, Any]]) -> None:
         return
     if tx.dialect.name == "postgresql":
         tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_ORDER_LOCK)))
-    tx.execute(sa.insert(schema.changes), list(facts))
+    tx.execute(_INSERT, list(facts))
 
 
 def since(tx: Transaction, cursor: int, *, limit: int = 1000) -> list[Change]:
