@@ -91,7 +91,7 @@ def place_reason(entry: WorklistEntry) -> Reason:
     if study.ai_urgency and strongest and AI_TARGETS[study.ai_urgency] == target:
         return Reason(
             en=f"AI flag: {strongest.name_en} {strongest.score:.2f}; due {within_en}",
-            vi=f"AI cảnh báo: {strongest.name_vi} {strongest.score:.2f}; cần đọc {within_vi}",
+            vi=f"AI cảnh báo: {strongest.name_vi} {_in_vietnamese(strongest.score)}; cần đọc {within_vi}",
         )
     if study.manual_priority and TARGETS[study.manual_priority] == target:
         return Reason(
@@ -106,6 +106,10 @@ def place_reason(entry: WorklistEntry) -> Reason:
 
 
 _VI = {OrderPriority.STAT: "cấp cứu", OrderPriority.URGENT: "khẩn", OrderPriority.ROUTINE: "thường quy"}
+
+
+def _in_vietnamese(score: float) -> str:
+    return f"{score:.2f}".replace(".", ",")
 
 
 def _minutes(target: timedelta) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def test_a_flag_raises_and_a_negative_moves_nothing(kept: Archive, clock: Clock)
     _judge(kept, clock, first, urgency=None)
     assert _list(kept) == [third, first, second]
     assert "bleed 0.90" in _reason(kept, third).en
-    assert "chảy máu 0.90" in _reason(kept, third).vi
+    assert "chảy máu 0,90" in _reason(kept, third).vi
     with kept.database.read() as tx:
         moved = [change for change in changes.since(tx, 0) if change.kind == "priority-changed"]
     assert [(change.study_instance_uid, change.detail["ai"]) for change in moved] == [(third, "critical")]
