@@ -105,10 +105,19 @@ def _coverage(line: CoverageRecord, study: StudyRecord, context: ApiContext) -> 
     return {
         **asdict(named),
         "text": {"vi": text.vi, "en": text.en},
+        "reason_text": _reason(line.reason),
         "title": card.title if card else line.model_id,
         "label": _label(card) if line.coverage is not Coverage.NO_MODEL_APPLIES and line.model_id else None,
         "outdated": named.revision != study.revision,
     }
+
+
+def _reason(code: str | None) -> Entry | None:
+    """Return what a reason code says, in both languages."""
+    if code is None:
+        return None
+    text = words.REASONS.get(code, words.Text(vi=code, en=code))
+    return {"vi": text.vi, "en": text.en}
 
 
 def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None) -> Entry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import traceback
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -63,8 +62,8 @@ class Guard:
             if problem is None or answer.started:
                 raise
             await problems.of_error(error, problem, request_id)(scope, receive, answer)
-        except Exception as error:  # noqa: BLE001 - the one place where a process that serves HTTP must go on
-            _log(error, request_id)
+        except Exception:  # the one place where a process that serves HTTP must go on
+            logger.exception("request crashed", extra={"action": "request-crashed", "request": request_id})
             if answer.started:
                 raise ResponseBroken(f"answer {request_id} was cut") from None
             sentence = "An unforeseen error; the log holds its trace under this request id."
@@ -136,10 +135,3 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
         return message
 
     return count
-
-
-def _log(error: Exception, request_id: str) -> None:
-    # Frames and the class only: an error's message may quote a data set.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    fields = {"action": "request-crashed", "request_id": request_id, "error": type(error).__name__}
-    logger.error("request crashed", extra={**fields, "trace": frames})

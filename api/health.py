@@ -39,7 +39,7 @@ def _check(name: str, ping: Callable[[], None]) -> str:
     try:
         ping()
     except (StorageError, InferenceError) as error:
-        fields = {"action": "adapter-unready", "adapter": name, "reason": str(error)}
+        fields = {"action": "adapter-unready", "reason": f"{name}: {error}"}
         logger.warning("adapter does not answer", extra=fields)
         return str(type(error).__doc__).splitlines()[0]
     return "ok"

@@ -93,7 +93,7 @@ def of_error(error: Exception, problem: Problem, request_id: str) -> Response:
     """Return the answer to an error of ours; one that is not the client's fault is logged."""
     detail = str(error) if problem.tell else str(type(error).__doc__).splitlines()[0]
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        fields = {"action": "request-failed", "request_id": request_id, "error": type(error).__name__}
+        fields = {"action": "request-failed", "request": request_id, "error": type(error).__name__}
         logger.error("request failed", extra={**fields, "reason": str(error)})
     return respond(problem.status, detail, request_id)
 

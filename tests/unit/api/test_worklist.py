@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from api.words import REASONS
 from storage import schema
 from storage.archive import Archive
 from storage.catalog import jobs
@@ -97,6 +100,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "outcome": "FLAGGED",
                 "revision": 1,
                 "text": {"vi": "AI đã phân tích", "en": "analysed by AI"},
+                "reason_text": None,
                 "title": "Trial",
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
                 "outdated": False,
@@ -186,6 +190,12 @@ def test_what_gave_no_answer_never_looks_like_nothing_found(
     assert (line["coverage"], line["reason"], row["findings"]) == (coverage, reason, [])
     assert line["text"]["vi"].startswith("chưa phân tích")
     assert line["text"]["en"].startswith("not analysed")
+
+
+def test_every_reason_code_on_the_reference_page_has_words() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference.md").read_text(encoding="utf-8")
+    section = page.partition("## Reason codes\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(REASONS)
 
 
 def test_an_unchanged_list_is_304_until_something_is_said_anew(
