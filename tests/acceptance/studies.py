@@ -27,13 +27,14 @@ class SentFile:
 def small_ct(number: int, *, slices: int = 4, first: int = 1, **attributes: object) -> list[Dataset]:
     """A CT study of few slices, 16 x 16: complete, too small for any model, and quickly sent."""
     study = f"{PHANTOM_UID_ROOT}7.{number}"
-    uids = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1", "PatientID": f"SMALL-{number}"}
-    return [
-        builders.ct_slice(
-            at, SOPInstanceUID=f"{study}.1.{at}", PatientName=f"Small^Study {number}", **{**uids, **attributes}
-        )
-        for at in range(first, first + slices)
-    ]
+    told = {
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": f"{study}.1",
+        "PatientID": f"SMALL-{number}",
+        "PatientName": f"Small^Study {number}",
+        **attributes,
+    }
+    return [builders.ct_slice(at, SOPInstanceUID=f"{study}.1.{at}", **told) for at in range(first, first + slices)]
 
 
 def write(data_sets: Iterable[Dataset], folder: Path) -> list[SentFile]:
