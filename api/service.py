@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
@@ -25,6 +26,7 @@ def create_app(context: ApiContext) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
+    app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
     for module in (health, worklist, priorities, results, page):
         app.include_router(module.router)
     for module in (qido, wado, stow):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from anyio import from_thread
+from anyio import CapacityLimiter, fail_after, from_thread, to_thread
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from api.answers import as_json
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["dicomweb"])
 
+AT_ONCE: Final = 16
+"""Requests that are being stored; further ones wait without a thread, so that nothing else waits for them."""
+
+SILENCE_S: Final = 30
+SLOW_START_S: Final = 60
+LEAST_BYTES_PER_S: Final = 1024
+CHUNK: Final = 256 * 1024
+
 STUDY_MISMATCH: Final = 0xC409
 """Failure reason of ours: the instance belongs to another study than the one that is posted to."""
 
@@ -40,13 +48,18 @@ STUDY_MISMATCH: Final = 0xC409
 @router.post("/studies")
 async def store(context: Context, request: Request) -> Response:
     """Store instances of any study."""
-    return await run_in_threadpool(_store, context, request, None)
+    return await _in_place(context, request, None)
 
 
 @router.post("/studies/{study}")
 async def store_in_study(context: Context, request: Request, study: StudyPath) -> Response:
     """Store instances of one study; those of another fail."""
-    return await run_in_threadpool(_store, context, request, study)
+    return await _in_place(context, request, study)
+
+
+async def _in_place(context: ApiContext, request: Request, study: StudyUid | None) -> Response:
+    places: CapacityLimiter = request.app.state.stow_places
+    return await to_thread.run_sync(_store, context, request, study, limiter=places)
 
 
 class StudyMismatch(ApiError):
@@ -153,22 +166,31 @@ def _file(part: Part) -> Iterator[bytes]:
 
 
 def _chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """Yield the request's chunks in a thread of the pool, which waits for each."""
+    """Yield a body in the thread that keeps it, which waits for each chunk.
 
-    async def take() -> bytes | None:
-        async for chunk in stream:
-            if chunk:
-                return chunk
-        return None
-
-    while True:
-        try:
-            chunk = from_thread.run(take)
-        except ClientDisconnect:
-            raise BodyIncomplete("the connection ended before the body did") from None
-        if chunk is None:
-            return
+    A sender that falls silent, or sends a byte now and then, is cut: it holds one of few places.
+    """
+    started, received = time.monotonic(), 0
+    while chunk := from_thread.run(_take, stream):
         yield chunk
+        received += len(chunk)
+        taken_s = time.monotonic() - started
+        if taken_s > SLOW_START_S and received < taken_s * LEAST_BYTES_PER_S:
+            raise BodyIncomplete(f"fewer than {LEAST_BYTES_PER_S} bytes a second came")
+
+
+async def _take(stream: AsyncIterator[bytes]) -> bytes:
+    """Return the next chunks together, empty at the body's end: crossing to a thread has its price."""
+    taken = bytearray()
+    try:
+        with fail_after(SILENCE_S):
+            while len(taken) < CHUNK and (chunk := await anext(stream, None)) is not None:
+                taken += chunk
+    except ClientDisconnect:
+        raise BodyIncomplete("the connection ended before the body did") from None
+    except TimeoutError:
+        raise BodyIncomplete(f"nothing came for {SILENCE_S} s") from None
+    return bytes(taken)
 
 
 # ------------------------------------------------------------------------------------------------------ the answer
