@@ -105,9 +105,11 @@ def _uids(column: sa.Column[Any]) -> Rule:
 
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+_LAST_TIME = "235959.999999"
+"""Fills up a shortened time; no other letter is used, since a database may sort signs in its own way."""
 
 
-def _range(column: sa.Column[Any], form: re.Pattern[str]) -> Rule:
+def _range(column: sa.Column[Any], form: re.Pattern[str], filler: str = "") -> Rule:
     """Range matching, both ends included (PS3.4 C.2.2.2.5); a shortened time means its whole hour or minute."""
 
     def condition(value: str, _: str) -> Condition | None:
@@ -118,8 +120,8 @@ def _range(column: sa.Column[Any], form: re.Pattern[str]) -> Rule:
             last = first
         if not (first or last) or any(end and not form.fullmatch(end) for end in (first, last)):
             raise MatchRejected("a date or time key is neither a value nor a range of values")
-        ends = [column >= first] if first else [column != ""]
-        return sa.and_(*ends, column < f"{last}:") if last else ends[0]  # ":" sorts after all digits
+        begin = column >= first if first else column != ""
+        return sa.and_(begin, column <= last + filler[len(last) :]) if last else begin
 
     return condition
 
@@ -172,7 +174,7 @@ KEYS: Final[Mapping[str, tuple[Level, Rule]]] = {
     "PatientSex": (Level.STUDY, _text(_studies.c.patient_sex)),
     "StudyInstanceUID": (Level.STUDY, _uids(_studies.c.study_instance_uid)),
     "StudyDate": (Level.STUDY, _range(_studies.c.study_date, _DATE)),
-    "StudyTime": (Level.STUDY, _range(_studies.c.study_time, _TIME)),
+    "StudyTime": (Level.STUDY, _range(_studies.c.study_time, _TIME, _LAST_TIME)),
     "AccessionNumber": (Level.STUDY, _text(_studies.c.accession_number)),
     "StudyID": (Level.STUDY, _text(_studies.c.study_id)),
     "StudyDescription": (Level.STUDY, _text(_studies.c.study_description)),

@@ -151,6 +151,8 @@ def _files(request: Request) -> Iterator[Iterator[bytes]]:
     named = media.parse(request.headers.get("content-type", ""))
     content = named[0] if named else media.MediaType(name="")
     chunks = _chunks(request.stream())
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise MediaTypeUnsupported("a compressed body is not taken")
     if content.root != media.DICOM and not (content.name == media.MULTIPART and not content.root):
         raise MediaTypeUnsupported(f"send {media.MULTIPART} of {media.DICOM}, or {media.DICOM} alone")
     if content.name == media.DICOM:

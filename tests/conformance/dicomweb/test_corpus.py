@@ -121,3 +121,22 @@ def _check_metadata(client: TestClient, url: str, sent: bytes) -> None:
         warnings.simplefilter("ignore")
         read = Dataset.from_json(model, bulk_data_uri_handler=lambda *_: None)
     assert len(read) == len(model)
+
+
+BAD = [f"{folder}/{name}" for folder in ("bad", "fuzz") for name in names(folder)]
+
+
+@pytest.mark.parametrize("path", BAD)
+def test_a_broken_file_has_a_defined_answer_and_the_server_goes_on(
+    client: TestClient, shared_data: Path, path: str
+) -> None:
+    sent = (shared_data / "dicom" / path).read_bytes()
+    answer = client.post("/dicom-web/studies", content=sent, headers={"Content-Type": "application/dicom"})
+    assert answer.status_code in {200, 400}
+    if answer.status_code == 200:
+        url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0].removeprefix(BASE)
+        assert client.get(f"{url}/metadata").status_code in {200, 406}
+        given = client.get(url, headers={"Accept": "application/dicom"})
+        assert given.status_code == 200
+        assert split(given.content)[1] == split(sent)[1] or not is_for_web(split(sent)[0])
+    assert client.get("/health/live").status_code == 200

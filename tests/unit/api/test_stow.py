@@ -131,6 +131,11 @@ def test_other_bodies_are_refused(client: TestClient, content_type: str, status:
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
+def test_a_compressed_body_is_refused(client: TestClient) -> None:
+    headers = {"Content-Type": "application/dicom", "Content-Encoding": "gzip"}
+    assert client.post("/dicom-web/studies", content=b"x", headers=headers).status_code == 415
+
+
 def test_a_part_of_another_type_is_400(client: TestClient) -> None:
     nested = b"--x\r\nContent-Type: multipart/related; boundary=y\r\n\r\n--y--\r\n--x--\r\n"
     content_type = 'multipart/related; type="application/dicom"; boundary=x'

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -29,9 +28,8 @@ STUDIES = {
 }
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    made = builders.archive(tmp_path)
+def fill(made: Archive) -> None:
+    """Keep the studies that the tests look for."""
     for number, fields in STUDIES.items():
         for series, modality in (("1", "CT"), ("2", "SR" if number == "1" else "CT")):
             told = builders.header(
@@ -44,6 +42,12 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
                 **fields,
             )
             builders.keep(made, told)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    made = builders.archive(tmp_path_factory.mktemp("search"))
+    fill(made)
     yield made
     made.close()
 
