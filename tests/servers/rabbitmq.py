@@ -43,6 +43,7 @@ def running_rabbitmq(folder: Path) -> Iterator[Server]:
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RUNNING_UNDER_SYSTEMD": "true",  # no shell between us and the broker: it dies with us
     }
     mapper = Program(
         name="epmd",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +39,32 @@ def test_server_answers_again_after_a_power_cut_and_leaves_no_process(name: str,
         server.program.is_ready()
         assert server.pid != first
     assert _processes_naming(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_server_dies_with_a_test_run_that_is_killed(name: str, tmp_path: Path) -> None:
+    module, running = MODULES[name]
+    _skip_if_missing(module)
+    program = _RUN_UNTIL_KILLED.format(module=module.__name__, running=running.__name__)
+    run = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "server")], stdout=subprocess.PIPE)
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"running\n"
+    assert _processes_naming(tmp_path) != []
+    run.kill()
+    run.communicate()
+    deadline = time.monotonic() + 15
+    while _processes_naming(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _processes_naming(tmp_path) == []
+
+
+_RUN_UNTIL_KILLED = """
+import pathlib, sys, time
+from {module} import {running}
+with {running}(pathlib.Path(sys.argv[1])):
+    print("running", flush=True)
+    time.sleep(300)
+"""
 
 
 def _skip_if_missing(module: ModuleType) -> None:
