@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -11,6 +14,8 @@ import uvicorn
 from api.errors import BindFailed, BindRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from fastapi import FastAPI
 
 _GRACE_S: Final = 5
@@ -40,16 +45,39 @@ class WebServer:
             timeout_graceful_shutdown=_GRACE_S,
             lifespan="off",
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
 
     def run(self) -> None:
         """Serve until `stop`, SIGTERM or SIGINT; requests under way get a few seconds to end."""
-        with self._socket:
+        with self._socket, _stopping_at_signals(self.stop):
             self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
         """Ask `run` to return; callable from any thread."""
         self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals alone: uvicorn raises them again once it has stopped, and nobody could close anything after it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing."""
+        yield
+
+
+@contextmanager
+def _stopping_at_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at SIGTERM and SIGINT; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -146,3 +149,28 @@ def test_fifty_senders_at_once_are_all_kept(site: Site) -> None:
         sender.join()
     assert answers == [200] * 50
     assert len(list(site.archive.objects.keys())) == 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_serving_and_what_comes_after_still_runs(number: signal.Signals) -> None:
+    code = """
+from fastapi import FastAPI
+from api import WebServer
+server = WebServer(FastAPI(), host="127.0.0.1", port=0)
+print(server.port, flush=True)
+server.run()
+print("closed", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("GET", "/")
+            if connection.getresponse().status == 404:
+                break
+        connection.close()
+        process.send_signal(number)
+        assert process.stdout.read() == "closed\n"
+    assert process.returncode == 0
