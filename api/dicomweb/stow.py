@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -173,12 +174,19 @@ def _chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
     A sender that falls silent, or sends a byte now and then, is cut: it holds one of few places.
     """
     started, received = time.monotonic(), 0
-    while chunk := from_thread.run(_take, stream):
+    while chunk := _next(stream):
         yield chunk
         received += len(chunk)
         taken_s = time.monotonic() - started
         if taken_s > SLOW_START_S and received < taken_s * LEAST_BYTES_PER_S:
             raise BodyIncomplete(f"fewer than {LEAST_BYTES_PER_S} bytes a second came")
+
+
+def _next(stream: AsyncIterator[bytes]) -> bytes:
+    try:
+        return from_thread.run(_take, stream)
+    except CancelledError:
+        raise BodyIncomplete("the server stops before the body has ended") from None
 
 
 async def _take(stream: AsyncIterator[bytes]) -> bytes:
