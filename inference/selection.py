@@ -6,6 +6,7 @@ can, and the first file of each surviving series is asked for what the catalogue
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -190,6 +191,7 @@ def first_header(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
     """Read the attributes that selection asks for; `NotSuitable` (decode_error) where the file does not parse."""
     try:
         with objects.open(instance.object_key) as stream:
-            return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS))
+            content = io.BytesIO(stream.read())  # a parser seeks, a stream from an object store cannot
+        return pydicom.dcmread(content, stop_before_pixels=True, specific_tags=list(_TAGS))
     except (InvalidDicomError, ValueError, KeyError, NotImplementedError, AttributeError, EOFError) as error:
         raise NotSuitable("decode_error", type(error).__name__) from error

@@ -38,11 +38,13 @@ class Database:
         self.url = url
         self._engine = _engine(url, password)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
+        # SQLite's readers see one moment anyway; PostgreSQL's see the latest with every statement unless told.
+        self._one_moment: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """Open a transaction that only reads."""
-        with _world_errors(), self._engine.connect() as connection:
+        """Open a transaction that only reads, and sees one moment however many statements it takes."""
+        with _world_errors(), self._engine.connect().execution_options(**self._one_moment) as connection:
             yield connection
 
     @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.exceptions import WorkerShutdown
 from kombu.exceptions import KombuError, OperationalError
 
 from inference.errors import DispatcherUnavailable
@@ -23,14 +24,21 @@ logger = logging.getLogger(__name__)
 _QUEUE = "roi.triage"
 _TASK = "roi.wake"
 _CONNECT_S = 3
+_STOP_S = 5
+_LONGEST_ID = 64
+_LOOK_S = 0.5
+"""How soon the listening thread sees that it shall end."""
+_REST_S = 1.0
+"""Between two tries to reach a broker that is away."""
 _AWAY = (OperationalError, KombuError, ConnectionError, OSError)
 
 
 class CeleryDispatcher:
-    """Publishes rings and hears them through a Celery worker of one thread.
+    """Publishes rings as Celery tasks, and hears them with a consumer of its own.
 
-    Messages are JSON, expire, and carry a job's id alone.  Acknowledged on receipt: redelivery would only ring
-    again, and the claim in the job table decides who runs.
+    Messages are JSON and carry a job's id alone.  They are acknowledged on receipt: redelivery would only ring again,
+    and the claim in the job table decides who runs.  A Celery worker is not used: it belongs to a process of its own,
+    keeps its state in globals, and cannot listen twice or come back in a thread once its broker died.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,24 +48,20 @@ class CeleryDispatcher:
             task_serializer="json",
             accept_content=["json"],
             task_default_queue=_QUEUE,
-            worker_prefetch_multiplier=1,
-            worker_hijack_root_logger=False,
-            worker_enable_remote_control=False,
-            worker_cancel_long_running_tasks_on_connection_loss=False,
-            worker_redirect_stdouts=False,
-            broker_connection_retry_on_startup=True,
-            broker_connection_max_retries=None,
             broker_connection_timeout=_CONNECT_S,
-            broker_transport_options={"socket_connect_timeout": _CONNECT_S, "socket_timeout": 10},
+            broker_transport_options={
+                "socket_connect_timeout": _CONNECT_S,
+                "socket_timeout": 10,
+                "max_retries": 1,
+                "interval_start": 0,
+            },
             task_publish_retry=False,
         )
-        self._on_wake: Callable[[JobId], None] = lambda _job: None
-        self._app.task(name=_TASK, bind=False)(self._heard)
 
     def wake(self, job: JobId) -> None:
         """Ring for a job that waits; a broker that is away costs a look at the table, no more."""
         try:
-            self._app.send_task(_TASK, args=(job,), expires=3600, queue=_QUEUE)
+            self._app.send_task(_TASK, args=(job,), queue=_QUEUE)
         except _AWAY as error:
             logger.warning(
                 "broker away, ring lost", extra={"action": "ring-lost", "job": job, "error": type(error).__name__}
@@ -65,23 +69,15 @@ class CeleryDispatcher:
 
     @contextmanager
     def listen(self, on_wake: Callable[[JobId], None]) -> Iterator[None]:
-        """Hear rings in a thread of a Celery worker (solo pool) until the block ends."""
-        self._on_wake = on_wake
-        worker = self._app.WorkController(
-            pool="solo",
-            concurrency=1,
-            queues=[_QUEUE],
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        )
-        thread = threading.Thread(target=_start, args=(worker,), name="celery-doorbell", daemon=True)
+        """Hear rings in a thread until the block ends."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._hear, args=(on_wake, stop), name="celery-doorbell", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            worker.stop()
-            thread.join(timeout=5)
+            stop.set()
+            thread.join()
 
     def ping(self) -> None:
         """Connect to the broker."""
@@ -95,16 +91,51 @@ class CeleryDispatcher:
         """Give pooled connections back."""
         self._app.close()
 
-    def _heard(self, job: str) -> None:
-        self._on_wake(JobId(job))
+    def _hear(self, on_wake: Callable[[JobId], None], stop: threading.Event) -> None:
+        """Consume until told to stop, from one connection after the other."""
+        transport = self._app.connection_for_read()  # not connected: it knows the broker library's own errors
+        away = (*_AWAY, *transport.connection_errors, *transport.channel_errors)
+        while not stop.is_set():
+            try:
+                self._consume(on_wake, stop)
+            except away as error:
+                extra = {"action": "doorbell-away", "error": type(error).__name__}
+                logger.warning("broker away, listening again soon", extra=extra)
+                stop.wait(_REST_S)
+
+    def _consume(self, on_wake: Callable[[JobId], None], stop: threading.Event) -> None:
+        def heard(body: Any, message: Any) -> None:  # noqa: ANN401 - kombu is untyped
+            message.ack()
+            if (job := _job_of(body)) is not None:
+                on_wake(job)
+
+        queue = self._app.amqp.queues[_QUEUE]
+        with (
+            self._app.connection_for_read() as connection,
+            connection.Consumer(
+                [queue], callbacks=[heard], accept=["json"], prefetch_count=1, on_decode_error=_put_away
+            ),
+        ):
+            while not stop.is_set():
+                try:
+                    connection.drain_events(timeout=_LOOK_S)
+                except TimeoutError:
+                    connection.heartbeat_check()
 
 
-def _start(worker: Any) -> None:  # noqa: ANN401 - Celery is untyped
-    # Celery stops by raising SystemExit subclasses, also in a thread.
-    try:
-        worker.start()
-    except SystemExit:
-        logger.info("doorbell stopped", extra={"action": "doorbell-stopped"})
+def _job_of(body: object) -> JobId | None:
+    """Return the job that a message of Celery's protocol 2 names, (args, kwargs, embed); None of any other message."""
+    match body:
+        case [[str() as job], *_] if len(job) <= _LONGEST_ID:
+            return JobId(job)
+    logger.warning("not a ring, ignored", extra={"action": "ring-ignored"})
+    return None
+
+
+def _put_away(message: Any, error: Exception) -> None:  # noqa: ANN401 - kombu is untyped
+    """Acknowledge what is not JSON, or it would come back for ever."""
+    logger.warning("not a ring, ignored", extra={"action": "ring-ignored", "error": type(error).__name__})
+    message.ack()
 
 
 def open_dispatcher(url: str) -> CeleryDispatcher:

@@ -25,13 +25,13 @@ _POOL = 64
 _CODES: dict[str, type[StorageError]] = {
     "NoSuchKey": ObjectMissing,
     "NoSuchBucket": Misconfigured,
-    "AccessDenied": Misconfigured,
-    "InvalidAccessKeyId": Misconfigured,
-    "SignatureDoesNotMatch": Misconfigured,
+    "XAdminUserNotFound": Misconfigured,
     "XMinioStorageFull": OutOfSpace,
     "QuotaExceeded": OutOfSpace,
     "InsufficientStorage": OutOfSpace,
 }
+_FORBIDDEN_STATUS = 403
+"""Each server has codes of its own for a wrong key or secret."""
 _FULL_STATUS = 507
 
 
@@ -63,12 +63,18 @@ class S3Store:
 
     def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open a stream over a range of the object; see the port."""
-        if length == 0 or (offset and offset >= self.size(key)):
+        if length == 0:
+            self.size(key)  # a missing key is missing, however little is wanted of it
             return io.BytesIO()
         with _world_errors(key):
-            response = self._client.get_object(
-                bucket_name=self._bucket, object_name=_name(key), offset=offset, length=length or 0
-            )
+            try:
+                response = self._client.get_object(
+                    bucket_name=self._bucket, object_name=_name(key), offset=offset, length=length or 0
+                )
+            except minio.error.S3Error as error:
+                if error.code == "InvalidRange":  # begins at the object's end, or behind it
+                    return io.BytesIO()
+                raise
         return io.BufferedReader(_Body(response, key), 1 << 18)
 
     def size(self, key: ObjectKey) -> int:
@@ -159,7 +165,8 @@ def _world_errors(key: ObjectKey | None = None) -> Iterator[None]:
     try:
         yield
     except minio.error.S3Error as error:
-        kind = _CODES.get(error.code or "", ObjectStoreUnavailable)
+        refused = Misconfigured if error.response.status == _FORBIDDEN_STATUS else ObjectStoreUnavailable
+        kind = _CODES.get(error.code or "", refused)
         raise kind(f"object store, {subject}: {error.code}") from error
     except minio.error.ServerError as error:
         kind = OutOfSpace if error.status_code == _FULL_STATUS else ObjectStoreUnavailable

@@ -260,3 +260,10 @@ def _rings_until_heard(dispatcher: Dispatcher, heard: _Heard, *, within_s: float
         if job in heard.until({job}):
             return True
     return False
+
+
+@pytest.mark.parametrize("body", [[], [[]], [[7]], {"x": 1}, [["0" * 65]], "text", [[["nested"]]]])
+def test_a_forged_message_is_no_ring(body: object) -> None:
+    from inference.dispatchers.celery_queue import _job_of
+
+    assert _job_of(body) is None
