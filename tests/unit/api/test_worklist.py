@@ -46,7 +46,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
     assert row == {
         "place": 1,
         "place_reason": {
-            "vi": "AI cảnh báo: Xuất huyết 0.90; cần đọc trong 20 phút sau khi đủ ảnh",
+            "vi": "AI cảnh báo: Xuất huyết 0,90; cần đọc trong 20 phút sau khi đủ ảnh",
             "en": "AI flag: Haemorrhage 0.90; due within 20 min of completion",
         },
         "urgency": "critical",
