@@ -143,14 +143,15 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["instance_count"]),
         "\n".join(flags or coverage),
         row["place_reason"]["vi"],
-        f"{seconds_to_result(row):.2f} s",
+        _seconds_to_result(row),
     )
 
 
-def seconds_to_result(row: Mapping[str, Any]) -> float:
-    """Return the time from the last instance's row to the newest result's."""
+def _seconds_to_result(row: Mapping[str, Any]) -> str:
+    """Return the time from the last instance's row to the newest finding's; nothing where no model had findings."""
     last = datetime.fromisoformat(row["received_last"])
-    return max((datetime.fromisoformat(line["created_at"]) - last).total_seconds() for line in row["findings"])
+    ended = [datetime.fromisoformat(line["created_at"]) for line in row["findings"]]
+    return f"{(max(ended) - last).total_seconds():.2f} s" if ended else ""
 
 
 def _labels(rows: list[dict[str, Any]]) -> str:
