@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.exceptions import WorkerShutdown
 from kombu.exceptions import KombuError, OperationalError
 
 from inference.errors import DispatcherUnavailable
@@ -24,7 +23,6 @@ logger = logging.getLogger(__name__)
 _QUEUE = "roi.triage"
 _TASK = "roi.wake"
 _CONNECT_S = 3
-_STOP_S = 5
 _LONGEST_ID = 64
 _LOOK_S = 0.5
 """How soon the listening thread sees that it shall end."""

@@ -61,3 +61,13 @@ def test_a_reader_never_sees_a_later_change_before_an_earlier_one(kept: Archive,
             with pytest.raises(Exception, match="lock timeout"):
                 changes.append(fast, "instance-stored", at=clock.now)
             fast.rollback()
+
+
+def test_a_reader_sees_one_moment(kept: Archive, clock: Clock) -> None:
+    with kept.database.read() as reader:
+        before = changes.since(reader, 0)
+        with kept.database.write() as writer:
+            changes.append(writer, "study-complete", at=clock.now)
+        assert changes.since(reader, 0) == before
+    with kept.database.read() as reader:
+        assert len(changes.since(reader, 0)) == len(before) + 1

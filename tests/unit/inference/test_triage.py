@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from inference import triage
 from inference.triage import RunRequest
+from storage.adapters.memory import MemoryStore
 from storage.catalog import studies
 from storage.records import JobId, Outcome, StudyUid, TriageResult
 from tests.builders import TrialModel, archive, card, ct_slice, keep_data_set, radiograph
@@ -18,6 +20,7 @@ JOB = JobId("j")
 
 
 def _run(folder: Path, data_sets: list[Dataset], model: TrialModel) -> TriageResult:
+    folder.mkdir(exist_ok=True)
     kept = archive(folder)
     for data_set in data_sets:
         keep_data_set(kept, data_set)
@@ -25,6 +28,27 @@ def _run(folder: Path, data_sets: list[Dataset], model: TrialModel) -> TriageRes
         instances = studies.instances_of(tx, StudyUid(data_sets[0].StudyInstanceUID))
     request = RunRequest(job=JOB, model_id=model.card.id, instances=tuple(instances))
     return triage.run(request, model, kept.objects, runtime={"device": "cpu"}, clock=lambda: 1.0)
+
+
+class _Pipe(io.BytesIO):
+    """A stream as an object store on the network gives it: it goes forward only."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation
+
+    tell = seek
+
+
+def test_objects_that_can_only_be_read_forward_are_judged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = MemoryStore.open
+    monkeypatch.setattr(MemoryStore, "open", lambda store, key, **window: _Pipe(whole(store, key, **window).read()))
+    stack = [ct_slice(number) for number in range(1, 6)]
+    assert _run(tmp_path / "stack", stack, TrialModel(card())).outcome is Outcome.FLAGGED
+    chest = TrialModel(card(kind="radiograph"))
+    assert _run(tmp_path / "image", [radiograph()], chest).outcome is Outcome.FLAGGED
 
 
 def test_a_stack_is_shown_in_hounsfield_units_from_feet_to_head(tmp_path: Path) -> None:
