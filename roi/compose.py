@@ -116,7 +116,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
         yield ApiContext(
             archive=archive,
             ingest=Ingest(archive),
-            public_base_url=settings.public_url or f"http://{settings.http_bind}:{settings.http_port}",
+            public_base_url=settings.base_url,
             cards=registry.cards(),
             pings={"catalogue": archive.database.ping, "objects": archive.objects.ping, "dispatch": dispatcher.ping},
             clock=utc_now,

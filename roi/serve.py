@@ -53,6 +53,6 @@ def print_ready(settings: Settings) -> None:
     """Say in one line where everything is."""
     sys.stdout.write(
         f"Rọi is ready: DICOM {settings.aet} at {settings.dicom_bind}:{settings.dicom_port}, "
-        f"worklist at http://{settings.http_bind}:{settings.http_port}/, data in {settings.data.resolve()}\n"
+        f"worklist at {settings.base_url}/, data in {settings.data.resolve()}\n"
     )
     sys.stdout.flush()

@@ -87,6 +87,12 @@ class Settings(BaseSettings):
         return self.objects or f"dir://{self.data.resolve() / 'store'}"
 
     @property
+    def base_url(self) -> str:
+        """The base of the URLs in answers, the default filled in, without a trailing slash."""
+        host = f"[{self.http_bind}]" if ":" in self.http_bind else self.http_bind
+        return (self.public_url or f"http://{host}:{self.http_port}").rstrip("/")
+
+    @property
     def loopback_only(self) -> bool:
         """Whether the DICOM port cannot be reached from another machine."""
         return ip_address(self.dicom_bind).is_loopback

@@ -237,23 +237,12 @@ def series(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int
 def instances(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0) -> list[InstanceRecord]:
     """Return the matching instances, as `studies` does, by Series and Instance Number within a study."""
     query = (
-        sa.select(
-            _studies.c.study_instance_uid,
-            _series.c.series_instance_uid,
-            _series.c.modality,
-            _series.c.series_number,
-            _series.c.series_description,
-            _series.c.body_part_examined,
-            _instances,
-        )
-        .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
-        .join(_studies, _studies.c.id == _instances.c.study_pk)
-        .where(*_conditions(tx, matches, Level.INSTANCE))
+        catalogue.INSTANCES.where(*_conditions(tx, matches, Level.INSTANCE))
         .order_by(_studies.c.id.desc(), _series.c.series_number, _series.c.id)
         .order_by(_instances.c.instance_number, _instances.c.id)
     )
     rows = tx.execute(query.limit(limit).offset(offset))
-    return [catalogue._as_instance(row) for row in rows]  # noqa: SLF001 - the archive's one reader of such a row
+    return [catalogue.as_instance(row) for row in rows]
 
 
 def count(tx: Transaction, matches: Iterable[Match], level: Level) -> int:

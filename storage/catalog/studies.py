@@ -32,6 +32,21 @@ if TYPE_CHECKING:
 
 _studies, _series, _instances = schema.studies, schema.series, schema.instances
 
+INSTANCES = (
+    sa.select(
+        _studies.c.study_instance_uid,
+        _series.c.series_instance_uid,
+        _series.c.modality,
+        _series.c.series_number,
+        _series.c.series_description,
+        _series.c.body_part_examined,
+        _instances,
+    )
+    .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
+    .join(_studies, _studies.c.id == _instances.c.study_pk)
+)
+"""What `as_instance` needs, of every instance."""
+
 
 # --------------------------------------------------------------------------------------------------- reading
 def get(tx: Transaction, uid: StudyUid) -> StudyRecord:
@@ -66,26 +81,14 @@ def instances_of(
     tx: Transaction, study: StudyUid, *, series: SeriesUid | None = None, instance: InstanceUid | None = None
 ) -> list[InstanceRecord]:
     """Return the instances of a study, or of one series, or one instance, in the order they came."""
-    query = (
-        sa.select(
-            _studies.c.study_instance_uid,
-            _series.c.series_instance_uid,
-            _series.c.modality,
-            _series.c.series_number,
-            _series.c.series_description,
-            _series.c.body_part_examined,
-            _instances,
-        )
-        .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
-        .join(_studies, _studies.c.id == _instances.c.study_pk)
-        .where(_studies.c.study_instance_uid == study)
-        .order_by(_series.c.series_number, _series.c.id, _instances.c.instance_number, _instances.c.id)
+    query = INSTANCES.where(_studies.c.study_instance_uid == study).order_by(
+        _series.c.series_number, _series.c.id, _instances.c.instance_number, _instances.c.id
     )
     if series is not None:
         query = query.where(_series.c.series_instance_uid == series)
     if instance is not None:
         query = query.where(_instances.c.sop_instance_uid == instance)
-    return [_as_instance(row) for row in tx.execute(query)]
+    return [as_instance(row) for row in tx.execute(query)]
 
 
 def referenced(tx: Transaction) -> dict[ObjectKey, int]:
@@ -218,7 +221,8 @@ def as_series(row: sa.Row[Any]) -> SeriesRecord:
     return SeriesRecord(**{name: getattr(row, name) for name in SeriesRecord.__slots__})
 
 
-def _as_instance(row: sa.Row[Any]) -> InstanceRecord:
+def as_instance(row: sa.Row[Any]) -> InstanceRecord:
+    """Return the record of a row of `INSTANCES`."""
     values = {name: getattr(row, name) for name in InstanceRecord.__slots__}
     values["image_type"] = tuple(part for part in row.image_type.split("\\") if part)
     for name in ("image_position_patient", "image_orientation_patient"):
