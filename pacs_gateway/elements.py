@@ -68,9 +68,12 @@ def encoding_of(transfer_syntax_uid: str) -> Encoding:
 
 
 def read_elements(
-    read: Reader, encoding: Encoding, wanted: frozenset[int], last: int, max_value_bytes: int
+    read: Reader, encoding: Encoding, wanted: frozenset[int], last: int, max_value_bytes: int, *, welcome: int = 0
 ) -> dict[int, bytes]:
     """Return the values of `wanted` top-level elements, cut at `max_value_bytes`, walking no further than `last`.
+
+    Between `last` and `welcome` elements are taken as they come: the first that is unreadable, or a sequence of
+    undefined length, ends the walk without an error.
 
     Raises
     ------
@@ -85,13 +88,30 @@ def read_elements(
             return values
         tag, length = walk.element()
         if tag > last and tag not in _DELIMITERS:
-            return values
+            return values | _welcome(
+                walk, source, wanted, welcome=welcome, tag=tag, length=length, max_value_bytes=max_value_bytes
+            )
         if tag >> 16 in {0, 2}:
             raise HeaderUnreadable(f"group {tag >> 16:04x} stands inside the data set")
         if tag in wanted and length != _UNDEFINED:
             values.setdefault(tag, source.take(walk.position, min(length, max_value_bytes)))
         walk.skip(tag, length)
     raise HeaderUnreadable(f"more than {MAX_ELEMENTS} elements stand before the pixels")
+
+
+def _welcome(
+    walk: _Walk, source: _Window, wanted: frozenset[int], *, welcome: int, tag: int, length: int, max_value_bytes: int
+) -> dict[int, bytes]:
+    values: dict[int, bytes] = {}
+    try:
+        while tag <= welcome and length != _UNDEFINED:
+            if tag in wanted:
+                values.setdefault(tag, source.take(walk.position, min(length, max_value_bytes)))
+            walk.skip(tag, length)
+            tag, length = walk.element()
+    except HeaderUnreadable:
+        return values
+    return values
 
 
 class _Walk:

@@ -98,6 +98,7 @@ _FIELDS: Final = (
     ("Rows", "rows", _unsigned),
     ("Columns", "columns", _unsigned),
     ("RequestedProcedurePriority", "requested_procedure_priority", _plain),
+    ("RequestPriority", "request_priority", _plain),
 )
 """keyword, field of `Header`, how its value is read."""
 
@@ -115,7 +116,10 @@ _CHARSET_TAG: Final = _tag("SpecificCharacterSet")
 _UID_TAGS: Final = {keyword: _tag(keyword) for keyword in _UIDS}
 _FIELD_TAGS: Final = tuple((_tag(keyword), name, read) for keyword, name, read in _FIELDS)
 WANTED: Final = frozenset({_CHARSET_TAG, *_UID_TAGS.values(), *(tag for tag, _, _ in _FIELD_TAGS)})
+LAST_NEEDED: Final = _tag("RequestedProcedurePriority")
+"""A data set has to parse as far as this."""
 LAST_WANTED: Final = max(WANTED)
+"""What stands between is read where it is easily had, and its absence or damage refuses nothing."""
 
 
 # ----------------------------------------------------------------------------------------------------- reading
@@ -154,7 +158,7 @@ def read_header(head: bytes, transfer_syntax_uid: str, more: Reader) -> Header:
     encoding = encoding_of(transfer_syntax_uid)
     values = _scan(head) if encoding is Encoding.EXPLICIT_LITTLE else None
     if values is None:
-        values = read_elements(more, encoding, WANTED, LAST_WANTED, MAX_VALUE_BYTES)
+        values = read_elements(more, encoding, WANTED, LAST_NEEDED, MAX_VALUE_BYTES, welcome=LAST_WANTED)
     return _header(values, encoding, transfer_syntax_uid)
 
 
@@ -163,31 +167,31 @@ _LONG_LENGTH: Final = Struct("<I")
 
 
 def _scan(head: bytes) -> dict[int, bytes] | None:
-    """Read wanted values from an explicit little endian head; None where anything is out of the ordinary."""
+    """Read wanted values from an explicit little endian head; None where anything needed is out of the ordinary."""
     values: dict[int, bytes] = {}
     unpack, end, position, last = _ELEMENT.unpack_from, len(head) - 8, 0, 0
     while position <= end:
         group, element, vr, length = unpack(head, position)
         tag = group << 16 | element
-        if tag <= last or group < 4:
-            return None
         if tag > LAST_WANTED:
             return values
+        if tag <= last or group < 4:
+            break
         last = tag
         position += 8
         if vr in LONG_FORM:
             if position > end:
-                return None
+                break
             (length,) = _LONG_LENGTH.unpack_from(head, position)
             position += 4
         elif vr not in SHORT_FORM:
-            return None
+            break
         if tag in WANTED:
             if position + length > len(head):
-                return None
+                break
             values[tag] = head[position : position + min(length, MAX_VALUE_BYTES)]
         position += length
-    return None
+    return values if last > LAST_NEEDED else None
 
 
 def _header(values: Mapping[int, bytes], encoding: Encoding, transfer_syntax_uid: str) -> Header:

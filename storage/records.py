@@ -123,6 +123,7 @@ class Header:
     study_description: str | None = None
     referring_physician_name: str | None = None
     requested_procedure_priority: str | None = None
+    request_priority: str | None = None
 
     modality: str | None = None
     series_number: int | None = None

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 OPEN_WAIT = timedelta(seconds=30)
 """Silence on an association that stays open, after which a study counts as complete all the same."""
 
-# (0040,1003) Requested Procedure Priority, PS3.3 C.4.11
+# (0040,1003) Requested Procedure Priority, PS3.3 C.4.11; (2200,0020) Request Priority, PS3.3 C.22.1
 _ORDER = {
     "STAT": OrderPriority.STAT,
     "HIGH": OrderPriority.URGENT,
     "ROUTINE": OrderPriority.ROUTINE,
     "MEDIUM": OrderPriority.ROUTINE,
+    "MED": OrderPriority.ROUTINE,
     "LOW": OrderPriority.ROUTINE,
 }
 _RANK = {OrderPriority.STAT: 0, OrderPriority.URGENT: 1, OrderPriority.ROUTINE: 2}
@@ -369,7 +370,9 @@ def _other_patient(patient_id: str | None, arrivals: list[Arrival]) -> bool:
 
 
 def _most_urgent(known: str | None, arrivals: list[Arrival]) -> OrderPriority | None:
-    asked = [_ORDER.get((arrival.header.requested_procedure_priority or "").upper()) for arrival in arrivals]
+    headers = [arrival.header for arrival in arrivals]
+    told = [word for header in headers for word in (header.requested_procedure_priority, header.request_priority)]
+    asked = [_ORDER.get((word or "").upper()) for word in told]
     orders = [order for order in [OrderPriority(known) if known else None, *asked] if order is not None]
     return min(orders, key=_RANK.__getitem__, default=None)
 

@@ -67,6 +67,22 @@ def test_head_alone_is_enough_for_a_usual_object() -> None:
     assert read_header(data_set(), EXPLICIT, more) == CT
 
 
+@pytest.mark.parametrize(("syntax", "explicit"), [(EXPLICIT, True), (IMPLICIT, False)])
+def test_both_priorities_are_read(syntax: str, explicit: bool) -> None:
+    asked = {"RequestedProcedurePriority": b"HIGH", "RequestPriority": b"LOW "}
+    found = read(data_set(asked, explicit=explicit), syntax)
+    assert (found.requested_procedure_priority, found.request_priority) == ("HIGH", "LOW")
+
+
+@pytest.mark.parametrize(("syntax", "explicit"), [(EXPLICIT, True), (IMPLICIT, False)])
+def test_damage_beyond_what_is_needed_refuses_nothing(syntax: str, explicit: bool) -> None:
+    whole = data_set({"RequestedProcedurePriority": b"HIGH", "RequestPriority": b"LOW "}, explicit=explicit)
+    damage = struct.pack("<HH", 0x0041, 0x1010) + (b"OB\0\0" if explicit else b"") + struct.pack("<I", 0x7FFFFFFF)
+    cut = whole.index(struct.pack("<HH", 0x2200, 0x0020))
+    found = read(whole[:cut] + damage + whole[cut:], syntax)
+    assert (found.requested_procedure_priority, found.request_priority) == ("HIGH", None)
+
+
 def test_header_longer_than_the_head_is_read_on() -> None:
     assert read(data_set({"EncapsulatedDocument": None, "LossyImageCompressionMethod": b"X" * 40_000})) == CT
     private = struct.pack("<HH2sHI", 9, 0x1010, b"OB", 0, 200_000) + bytes(200_000)
@@ -257,8 +273,9 @@ def test_quick_and_careful_reader_agree(values: dict[str, str]) -> None:
         lambda offset, length: data[offset : offset + length],
         header_module.Encoding.EXPLICIT_LITTLE,
         header_module.WANTED,
-        header_module.LAST_WANTED,
+        header_module.LAST_NEEDED,
         header_module.MAX_VALUE_BYTES,
+        welcome=header_module.LAST_WANTED,
     )
     assert quick == careful
 
