@@ -45,16 +45,14 @@ def serve(
     http_port: HttpPort = None,
     aet: Aet = None,
     bind: Annotated[str | None, typer.Option(help="Address of both ports [127.0.0.1].")] = None,
+    dicom_bind: Annotated[str | None, typer.Option(help="Address of the DICOM port alone.")] = None,
     config: Config = None,
 ) -> None:
     """Run everything: gateway, API and worker, on this machine, no other server needed."""
     from roi.serve import serve as run
 
-    run(
-        _settings(
-            config, data=data, dicom_port=dicom_port, http_port=http_port, aet=aet, dicom_bind=bind, http_bind=bind
-        )
-    )
+    ports = {"dicom_port": dicom_port, "http_port": http_port, "dicom_bind": dicom_bind or bind, "http_bind": bind}
+    run(_settings(config, data=data, aet=aet, **ports))
 
 
 @app.command()
