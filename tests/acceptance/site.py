@@ -30,7 +30,7 @@ from storage.database import Database
 from tests.acceptance.studies import SentFile, data_set_bytes
 from tests.acceptance.tap import Tap
 from tests.servers.postgres import PostgresServer
-from tests.servers.process import Program, Server, connects, free_port
+from tests.servers.process import Program, Server, ServerError, connects, free_port
 from tests.servers.s3 import S3Server
 
 ROOT = Path(__file__).parents[2]
@@ -97,16 +97,23 @@ class Site:
     def kill(self, role: str) -> bool:
         """Kill a role as a power cut would; False where it does not run just now.
 
-        Roles apart are started again at once, as a service manager would; embedded, the supervisor does it.
+        Roles apart are started again at once; embedded, the supervisor does it.
         """
         process = self.processes().get(role)
         if process is None:
             return False
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
-        if role in self.servers:
-            self.servers[role].restart()
+            process.wait(timeout=10)
+        self.revive()
         return True
+
+    def revive(self) -> None:
+        """Start again whatever has ended, as a service manager does; what ends at once is for the next time."""
+        for server in self.servers.values():
+            if not _runs(server):
+                with suppress(ServerError):
+                    server.restart()
 
     # ------------------------------------------------------------------------------------------------- as a client
     def send(self, files: Iterable[SentFile], *, associations: int = 1) -> None:
@@ -314,6 +321,13 @@ def _is_ready(role: str, settings: Settings) -> None:
         answer = urllib3.request("GET", url, timeout=5, retries=False)
         if answer.status != 200:
             raise ConnectionError(answer.data.decode())
+
+
+def _runs(server: Server) -> bool:
+    try:
+        return psutil.Process(server.pid).status() != psutil.STATUS_ZOMBIE
+    except (AssertionError, psutil.NoSuchProcess):
+        return False
 
 
 def _role(words: Sequence[str]) -> str | None:

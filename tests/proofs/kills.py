@@ -93,6 +93,7 @@ class Killer:
         self._servers[target].kill()
         time.sleep(self._random.uniform(0.0, 1.0))
         self._servers[target].start()
+        self._site.revive()
         return True
 
 
@@ -125,6 +126,7 @@ def prove(
 
 
 def _at_rest(site: Site) -> bool:
+    site.revive()
     studies, jobs = schema.studies, schema.jobs
     restless = sa.select(studies.c.id).where(studies.c.state != "TRIAGED").limit(1)
     open_jobs = sa.select(jobs.c.id).where(jobs.c.state.in_(("WAITING", "RUNNING"))).limit(1)
