@@ -2,14 +2,58 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.site import Site, embedded
+from tests.acceptance.studies import small_ct, write
 from tests.proofs.kills import prove, running
+from tests.proofs.ledger import judge
+from tests.proofs.senders import Sent
 from tests.servers import minio, postgres, redis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def test_what_is_lost_damaged_or_doubled_is_noticed(tmp_path: Path) -> None:
+    with embedded(tmp_path / "site") as site:
+        files = write(small_ct(1), tmp_path / "files")
+        site.send(files)
+        site.settled(files[0].study)
+        sent = Sent(files={file.instance: file for file in files}, acknowledged={file.instance for file in files})
+        followed = [change["seq"] for change in site.changes()]
+        assert judge(site, sent, followed).violations == []
+        lost, damaged = files[0], files[1]
+        folder = site.settings.data / "store" / "objects"
+        (folder / lost.digest[:2] / lost.digest).unlink()
+        path = folder / damaged.digest[:2] / damaged.digest
+        path.write_bytes(path.read_bytes()[:-2])
+        sent.files["2.25.404"] = replace(lost, instance="2.25.404")
+        sent.acknowledged.add("2.25.404")
+        with site.servers["serve"].program.folder.joinpath("log.txt").open("a") as log:
+            log.writelines(line + "\n" for line in _lines(site, "prediction-made") + _lines(site, "result-committed"))
+        found = judge(site, sent, [*followed, followed[-1]]).violations
+    [job] = {line["job"] for line in site.log_lines("prediction-made")}
+    assert set(found) == {
+        "acknowledged and lost: 2.25.404",
+        f"not the bytes that were sent: {lost.instance}",
+        f"not the bytes that were sent: {damaged.instance}",
+        f"WADO-RS gives other bytes: {lost.instance}",
+        f"WADO-RS gives other bytes: {damaged.instance}",
+        f"half an object: {damaged.digest}",
+        f"roi verify: missing ['{lost.digest}']",
+        f"roi verify: corrupt ['{damaged.digest}']",
+        "a reader with a cursor missed or doubled a fact",
+        f"2 predictions in 1 attempts: {job}",
+        f"2 results committed: {job}",
+    }
+
+
+def _lines(site: Site, action: str) -> list[str]:
+    return [json.dumps(line) for line in site.log_lines(action)]
 
 
 def test_ten_kills_of_the_embedded_set_up_lose_and_double_nothing(tmp_path: Path) -> None:
