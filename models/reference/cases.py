@@ -20,6 +20,8 @@ from models.reference.recipes import CHEST, HEAD_CT
 from models.reference.shapes import enlarge
 
 STEP_MM = 5.0
+WHOLE_HEAD_MM = (-80.0, 80.0)
+"""From where to where a 32-slice series reaches."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -64,26 +66,30 @@ def telling_position(scene: HeadScene) -> float:
 
 
 def head_samples(seed: int, *, domain: str = "base") -> Samples:
-    """Give up to three neighbouring slices of one head, bleeding or not by chance.
+    """Give two slices of one head, bleeding or not by chance: one where the lesion shows or would, one anywhere.
 
-    A slice of a bleeding head that shows less than `VISIBLE_MM2` of the lesion, but some, is left out: nobody could
-    say what its truth is.
+    The second teaches what skull base and vertex look like.  A slice of a bleeding head that shows some of the lesion,
+    but less than `VISIBLE_MM2`, is left out: nobody could say what its truth is.
     """
-    scene = draw_head(seed, haemorrhage=bool(np.random.default_rng([seed, 5]).random() < 0.5), domain=domain)
-    middle = telling_position(scene)
-    z_mm = [middle + offset * STEP_MM for offset in (-2, -1, 0, 1, 2)]
-    inputs = to_bytes(prepare(head_volume(scene, z_mm), HEAD_CT.chain.before).pixels[1:-1])
-    shown = np.array([lesion_mm2(scene, z) if scene.haemorrhage else 0.0 for z in z_mm[1:-1]])
-    clear = (shown == 0) | (shown >= VISIBLE_MM2)
-    return Samples(inputs=inputs[clear], truth=(shown[clear, None] > 0).astype(np.uint8))
+    rng = np.random.default_rng([seed, 5])
+    scene = draw_head(seed, haemorrhage=bool(rng.random() < 0.5), domain=domain)
+    middles = (telling_position(scene), float(rng.uniform(*WHOLE_HEAD_MM)))
+    shown = [lesion_mm2(scene, z) if scene.haemorrhage else 0.0 for z in middles]
+    inputs = np.concatenate([_slice_input(scene, z) for z in middles])
+    area = np.array(shown)
+    clear = (area == 0) | (area >= VISIBLE_MM2)
+    return Samples(inputs=inputs[clear], truth=(area[clear, None] > 0).astype(np.uint8))
+
+
+def _slice_input(scene: HeadScene, z_mm: float) -> Bytes:
+    volume = head_volume(scene, [z_mm - STEP_MM, z_mm, z_mm + STEP_MM])
+    return to_bytes(prepare(volume, HEAD_CT.chain.before).pixels[1:-1])
 
 
 def telling_slice(seed: int, *, haemorrhage: bool, domain: str) -> Samples:
     """Give the one slice of a head that a slice-level test looks at."""
     scene = draw_head(seed, haemorrhage=haemorrhage, domain=domain)
-    middle = telling_position(scene)
-    volume = head_volume(scene, [middle - STEP_MM, middle, middle + STEP_MM])
-    inputs = to_bytes(prepare(volume, HEAD_CT.chain.before).pixels[1:-1])
+    inputs = _slice_input(scene, telling_position(scene))
     return Samples(inputs=inputs, truth=np.array([[haemorrhage]], dtype=np.uint8))
 
 

@@ -110,6 +110,6 @@ def _training(recipe: Recipe, note: Figures) -> str:
     processor = f" ({note['cpu_seconds'] / 60:.0f} minutes of processor time)" if "cpu_seconds" in note else ""
     return (
         f"`python -m models.reference.train {recipe.name} --seed {note['seed']}`: {note['phantoms']} phantoms, "
-        f"{note['samples']} samples, {note['epochs']} rounds; {minutes:.0f} minutes on {note['cores']} CPU cores that "
-        f"other work shared{processor}."
+        f"{note['samples']} samples, {note['epochs']} rounds; {minutes:.0f} minutes on {note['cores']} CPU "
+        f"core(s) shared with other work{processor}."
     )

@@ -1,0 +1,127 @@
+"""What `TriageModel` promises, asked of every model that the registry finds, on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from models import registry
+from models.contract import Radiograph, Urgency, Volume
+from models.reference.cases import chest_radiograph, head_volume, standard_positions
+from models.reference.chest import draw_chest
+from models.reference.dicom import PHANTOM_UID_ROOT
+from models.reference.head import draw_head, make_plain
+
+pytest.importorskip("torch", reason="running a network needs the extra `ai`")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MONAI and torch warn of their own futures on import
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+EVERY = pytest.mark.parametrize("card", registry.cards(), ids=lambda card: card.id)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return {card.id: registry.load(card, "cpu") for card in registry.cards()}
+
+
+def golden_input(card, seed):
+    """Give the phantom whose score evaluation wrote into the card."""
+    if card.input_rules.kind == "volume":
+        return head_volume(draw_head(seed, haemorrhage=seed % 2 == 0), standard_positions(20))
+    return chest_radiograph(draw_chest(seed))
+
+
+@EVERY
+def test_a_card_leaves_nothing_unsaid(card):
+    for field in fields(card):
+        if field.name != "raises_only_uid_root":
+            assert getattr(card, field.name) not in ("", None, (), {}), field.name
+    assert len(card.digest) == len(card.weights_sha256) == 64
+    assert len({finding.code for finding in card.findings}) == len(card.findings)
+    for finding in card.findings:
+        assert finding.name_en
+        assert finding.name_vi
+        assert isinstance(finding.urgency, Urgency)
+        point = finding.operating_point
+        assert 0 < point.threshold < 1
+        assert point.sensitivity_interval[0] <= point.sensitivity <= point.sensitivity_interval[1]
+        assert point.specificity_interval[0] <= point.specificity <= point.specificity_interval[1]
+
+
+@EVERY
+def test_a_reference_model_cannot_be_mistaken_for_a_device(card):
+    if not card.title.startswith("REFERENCE-PHANTOM-"):
+        pytest.skip("not one of the reference models")
+    assert card.label_en == "Reference model trained on computer-drawn phantoms. Not for clinical use."
+    assert card.label_vi == "Mô hình tham chiếu huấn luyện trên ảnh mô phỏng máy tính. Không dùng cho lâm sàng."
+    assert card.regulatory_status == "not-a-device"
+    assert card.raises_only_uid_root == PHANTOM_UID_ROOT
+    assert all("phantom" in finding.name_en and "mô phỏng" in finding.name_vi for finding in card.findings)
+
+
+@EVERY
+def test_weights_are_at_most_a_megabyte(card):
+    assert registry.weights_of(card).stat().st_size <= 1_000_000
+
+
+@EVERY
+def test_every_finding_gets_a_score_in_range_and_a_key_instance_of_the_input(card, loaded):
+    image = golden_input(card, 11)
+    prediction = loaded[card.id].predict(image)
+    codes = {finding.code for finding in card.findings}
+    assert set(prediction.scores) == set(prediction.key_instance_uids) == codes
+    assert all(0 <= score <= 1 for score in prediction.scores.values())
+    if isinstance(image, Volume):
+        assert set(prediction.key_instance_uids.values()) <= set(image.instance_uids)
+        assert {code: len(scores) for code, scores in prediction.slice_scores.items()} == dict.fromkeys(codes, 20)
+    else:
+        assert set(prediction.key_instance_uids.values()) == {image.instance_uid}
+        assert prediction.slice_scores == {}
+
+
+@EVERY
+def test_the_same_input_gives_the_same_bits_and_is_left_as_it_was(card, loaded):
+    image = golden_input(card, 12)
+    pixels = image.voxels if isinstance(image, Volume) else image.pixels
+    before = pixels.copy()
+    assert loaded[card.id].predict(image) == loaded[card.id].predict(image)
+    assert (pixels == before).all()
+
+
+@EVERY
+def test_the_golden_inputs_score_what_evaluation_saw(card, loaded):
+    golden = card.evidence["golden"]
+    codes = [finding.code for finding in card.findings]
+    for seed, scores in zip(golden["seeds"], golden["scores"], strict=True):
+        prediction = loaded[card.id].predict(golden_input(card, seed))
+        assert [prediction.scores[code] for code in codes] == pytest.approx(scores, abs=1e-4)
+
+
+def test_a_plain_bleed_is_flagged_on_a_slice_that_shows_it(loaded):
+    model = loaded["head-ct-haemorrhage"]
+    scene = make_plain(draw_head(40, haemorrhage=True))
+    image = head_volume(scene, standard_positions(32))
+    prediction = model.predict(image)
+    finding = model.card.findings[0]
+    assert prediction.scores[finding.code] >= finding.operating_point.threshold
+    shown_at = standard_positions(32)[image.instance_uids.index(prediction.key_instance_uids[finding.code])]
+    assert abs(shown_at - scene.bleed.z_mm) < scene.bleed.reach_mm
+
+
+def test_thin_slices_score_as_the_slab_they_belong_to(loaded):
+    scene = make_plain(draw_head(40, haemorrhage=True))
+    z_mm = [index * 2.5 for index in range(8)]
+    prediction = loaded["head-ct-haemorrhage"].predict(head_volume(scene, z_mm, step_mm=2.5))
+    by_slice = np.array(prediction.slice_scores["phantom-hyperdensity"])
+    assert (by_slice[0::2] == by_slice[1::2]).all()
+
+
+def test_an_image_of_any_shape_can_be_scored(loaded):
+    pixels = np.random.default_rng(0).uniform(size=(300, 500)).astype(np.float32)
+    prediction = loaded["chest-radiograph"].predict(Radiograph(pixels=pixels, instance_uid="1.2"))
+    assert all(np.isfinite(score) for score in prediction.scores.values())
