@@ -46,7 +46,7 @@ def running_postgres(folder: Path) -> Iterator[PostgresServer]:
         folder=folder,
         is_ready=lambda: psycopg.connect(url, connect_timeout=2).close(),
         user=ACCOUNT,
-        stop_signal=signal.SIGINT,
+        stop_signal=signal.SIGQUIT,  # at once: a last checkpoint of scratch data can take longer than the tests
     )
     _make_cluster(program, data)
     with PostgresServer(program, url) as server:
