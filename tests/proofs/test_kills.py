@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,18 @@ from tests.proofs.ledger import judge
 from tests.proofs.senders import Sent
 from tests.servers import minio, postgres, redis
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # see below
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_is_left() -> Iterator[None]:
+    """Collect the sockets of associations that were cut: pynetdicom leaves them open."""
+    yield
+    gc.collect()
 
 
 def test_what_is_lost_damaged_or_doubled_is_noticed(tmp_path: Path) -> None:
