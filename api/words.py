@@ -55,7 +55,6 @@ NO_FINDING: Final = Text(
     vi="AI không gợi ý dấu hiệu (không có nghĩa là bình thường)", en="nothing suggested by AI (does not mean normal)"
 )
 SHADOW: Final = Text(vi="chạy thử, không đổi thứ tự", en="shadow: does not move the list")
-SUPERSEDED: Final = Text(vi="kết quả của lần nhận trước", en="result of an earlier revision")
 IDENTITY_CONFLICT: Final = Text(
     vi="Mâu thuẫn danh tính: ảnh mang nhiều người bệnh, cần đối chiếu",
     en="Identity conflict: images name more than one patient, to be reconciled",
