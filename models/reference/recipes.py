@@ -44,7 +44,7 @@ HEAD_CT = Recipe(
     ),
     channels=5,
     findings=("haemorrhage",),
-    training=(0, 6000),
+    training=(0, 12_000),
     validation=(1_000_000, 200),
     epochs=9,
     batch=32,
