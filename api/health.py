@@ -28,8 +28,13 @@ def live() -> Response:
 
 @router.api_route("/ready", methods=["GET", "HEAD"])
 def ready(context: Context) -> Response:
-    """Ask every adapter; 503 names those that do not answer."""
+    """Ask every adapter; 503 names those that do not answer, read-only says that nothing more is taken in.
+
+    An archive without room still answers 200: a balancer must not keep readers away from what is kept.
+    """
     checks = {name: _check(name, ping) for name, ping in context.pings.items()}
+    if {name for name, word in checks.items() if word != "ok"} == {"room"}:
+        return as_json({"status": "read-only", "checks": checks})
     if all(word == "ok" for word in checks.values()):
         return as_json({"status": "ready", "checks": checks})
     return as_json({"status": "not ready", "checks": checks}, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})

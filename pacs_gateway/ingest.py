@@ -28,6 +28,8 @@ from storage.spool import Spool
 
 MAX_INSTANCE_BYTES: Final = 16 * 1024**3
 _CHUNK: Final = 1024 * 1024
+_ASK_AGAIN_BYTES: Final = 16 * 1024 * 1024
+"""A long instance asks for room anew after so many bytes."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -35,6 +37,10 @@ class Archive(Protocol):
     """What ingest needs of `storage.archive.Archive`."""
 
     spool_folder: Path
+
+    def admit(self) -> None:
+        """Return if an instance may arrive now; `storage.errors.Unavailable` if none may."""
+        ...
 
     def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
         """Make object and row durable, then return."""
@@ -62,11 +68,12 @@ class Ingest:
         CommandUidRejected
             The announced UIDs are not UIDs.
         storage.errors.Unavailable
-            The spool cannot be written.
+            There is no room below the high-water mark, or the spool cannot be written.
         """
         if not (is_uid(sop_class_uid) and is_uid(sop_instance_uid)):
             raise CommandUidRejected
         meta = write_meta(transfer_syntax_uid, sop_class_uid, sop_instance_uid, origin)
+        self._archive.admit()
         with _storage_errors():
             spool = Spool(self._archive.spool_folder)
         return Reception(
@@ -135,6 +142,7 @@ class Reception:
         self._announced = announced
         self._origin = origin
         self._max_bytes = max_bytes
+        self._ask_at = _ASK_AGAIN_BYTES
         with _storage_errors():
             spool.write_meta(meta)
 
@@ -146,10 +154,14 @@ class Reception:
         InstanceTooLarge
             More bytes than this gateway takes.
         storage.errors.Unavailable
-            The spool cannot be written.
+            The high-water mark is reached, or the spool cannot be written.
         """
-        if self._spool.size_bytes + len(part) > self._max_bytes:
+        size_bytes = self._spool.size_bytes + len(part)
+        if size_bytes > self._max_bytes:
             raise InstanceTooLarge(f"longer than the {self._max_bytes} bytes this gateway takes")
+        if size_bytes > self._ask_at:
+            self._archive.admit()
+            self._ask_at = size_bytes + _ASK_AGAIN_BYTES
         with _storage_errors():
             self._spool.write(part)
 

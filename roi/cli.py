@@ -34,6 +34,7 @@ Aet = Annotated[str | None, typer.Option(help="Our AE title [ROI].")]
 Catalogue = Annotated[str | None, typer.Option(help="Catalogue URL [SQLite in the data folder].")]
 Objects = Annotated[str | None, typer.Option(help="Object store URL [a directory in the data folder].")]
 Dispatch = Annotated[str | None, typer.Option(help="Doorbell URL: child:, redis://, amqp:// [child:].")]
+Processes = Annotated[int | None, typer.Option(help="Gateway processes that share the DICOM port [1].")]
 ReadyFd = Annotated[int | None, typer.Option(hidden=True)]
 
 
@@ -46,13 +47,14 @@ def serve(
     aet: Aet = None,
     bind: Annotated[str | None, typer.Option(help="Address of both ports [127.0.0.1].")] = None,
     dicom_bind: Annotated[str | None, typer.Option(help="Address of the DICOM port alone.")] = None,
+    processes: Processes = None,
     config: Config = None,
 ) -> None:
     """Run everything: gateway, API and worker, on this machine, no other server needed."""
     from roi.serve import serve as run
 
     ports = {"dicom_port": dicom_port, "http_port": http_port, "dicom_bind": dicom_bind or bind, "http_bind": bind}
-    run(_settings(config, data=data, aet=aet, **ports))
+    run(_settings(config, data=data, aet=aet, gateway_processes=processes, **ports))
 
 
 @app.command()
@@ -61,18 +63,25 @@ def gateway(
     dicom_port: DicomPort = None,
     aet: Aet = None,
     bind: Annotated[str | None, typer.Option(help="Address of the DICOM port [127.0.0.1].")] = None,
+    processes: Processes = None,
     catalogue: Catalogue = None,
     objects: Objects = None,
     config: Config = None,
     ready_fd: ReadyFd = None,
 ) -> None:
     """Run a DICOM gateway."""
-    from roi.roles import run_gateway
+    own = {"dicom_port": dicom_port, "aet": aet, "dicom_bind": bind, "gateway_processes": processes}
+    settings = _settings(config, data=data, catalogue=catalogue, objects=objects, **own)
+    if (
+        settings.gateway_processes > 1 and ready_fd is None
+    ):  # with it, a supervisor runs already and this is one of them
+        from roi.serve import serve_gateways
 
-    settings = _settings(
-        config, data=data, dicom_port=dicom_port, aet=aet, dicom_bind=bind, catalogue=catalogue, objects=objects
-    )
-    run_gateway(settings, ready_fd)
+        serve_gateways(settings)
+    else:
+        from roi.roles import run_gateway
+
+        run_gateway(settings, ready_fd)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from storage.adapters import open_store
 from storage.archive import Archive, utc_now
 from storage.database import Database
 from storage.migrate import migrate
+from storage.room import Mark, Room
 from storage.spool import Spool
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def open_archive(settings: Settings) -> Archive:
     spool_folder = getattr(objects, "incoming", None) or prepare_data_folder(settings.data) / "spool"
     spool_folder.mkdir(exist_ok=True)
     Spool.sweep(spool_folder)
-    return Archive(objects=objects, database=open_database(settings), spool_folder=spool_folder)
+    database = open_database(settings)
+    folders = [spool_folder, *([settings.data] if database.is_sqlite else [])]
+    room = Room(folders, Mark.parse(settings.high_water))
+    return Archive(objects=objects, database=database, spool_folder=spool_folder, room=room)
 
 
 @contextmanager
@@ -63,7 +67,7 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
         port=settings.dicom_port,
         may_call=may_call,
         on_refused=partial(audit_refusal, archive.database),
-        reuse_port=False,
+        reuse_port=settings.gateway_processes > 1,
     )
     served.start()
     try:
@@ -118,7 +122,12 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
             ingest=Ingest(archive),
             public_base_url=settings.base_url,
             cards=registry.cards(),
-            pings={"catalogue": archive.database.ping, "objects": archive.objects.ping, "dispatch": dispatcher.ping},
+            pings={
+                "catalogue": archive.database.ping,
+                "objects": archive.objects.ping,
+                "dispatch": dispatcher.ping,
+                "room": archive.room.check,
+            },
             clock=utc_now,
             server_version=version("roi-archive"),
         )

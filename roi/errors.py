@@ -4,6 +4,7 @@ RoiError
 ├── SettingWrong
 ├── DataFolderTaken
 ├── DataFolderUnusable
+├── PortTaken
 └── RoleFailed
 """
 
@@ -24,6 +25,10 @@ class DataFolderTaken(RoiError):
 
 class DataFolderUnusable(RoiError):
     """The data folder cannot be written."""
+
+
+class PortTaken(RoiError):
+    """Something listens on the port already."""
 
 
 class RoleFailed(RoiError):

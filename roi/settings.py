@@ -21,6 +21,8 @@ from pydantic_settings import (
 )
 
 from roi.errors import SettingWrong
+from storage.errors import Misconfigured
+from storage.room import Mark
 
 _SECRETS = ("catalogue_password", "s3_access_key", "s3_secret_key")
 
@@ -46,6 +48,12 @@ class Settings(BaseSettings):
     ack: Literal["archive"] = Field(
         default="archive", description="What Success to a sender means: durable in the archive."
     )
+    high_water: str = Field(
+        default="auto", description="What stays free where instances arrive: 2%, 500MiB; auto: 2 %, 2 GiB at most."
+    )
+    gateway_processes: int = Field(
+        default=1, ge=1, le=64, description="Gateway processes that share the DICOM port; limits count for each."
+    )
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
     run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
     log: Literal["auto", "json", "console"] = Field(default="auto", description="Log lines: JSON, or for a person.")
@@ -54,6 +62,15 @@ class Settings(BaseSettings):
     @classmethod
     def _is_address(cls, value: str) -> str:
         ip_address(value)
+        return value
+
+    @field_validator("high_water")
+    @classmethod
+    def _is_mark(cls, value: str) -> str:
+        try:
+            Mark.parse(value)
+        except Misconfigured as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("aet")

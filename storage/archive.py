@@ -11,6 +11,7 @@ from storage.conflicts import same_but_for_syntax
 from storage.database import Database, GroupCommit
 from storage.errors import ObjectCorrupt
 from storage.records import Arrival, Verdict
+from storage.room import Mark, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,13 +38,30 @@ class Archive:
     """
 
     def __init__(
-        self, *, objects: ObjectStore, database: Database, spool_folder: Path, clock: Callable[[], datetime] = utc_now
+        self,
+        *,
+        objects: ObjectStore,
+        database: Database,
+        spool_folder: Path,
+        room: Room | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.objects = objects
         self.database = database
         self.spool_folder = spool_folder
+        self.room = room or Room([spool_folder], Mark.parse("0"))
         self._clock = clock
         self._commits: GroupCommit[Arrival, arrivals.Answer] = GroupCommit(database, self._record)
+
+    def admit(self) -> None:
+        """Return if an instance may arrive now.
+
+        Raises
+        ------
+        Unavailable
+            Nothing is taken in: the high-water mark is reached.
+        """
+        self.room.check()
 
     def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
         """Keep what `spool` holds; once this returns, object and row survive a power cut.

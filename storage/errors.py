@@ -10,6 +10,7 @@ StorageError
 └── Unavailable              the world's, for now: try again later
     ├── ObjectStoreUnavailable
     ├── OutOfSpace
+    │   └── HighWaterReached
     └── CatalogueUnavailable
 """
 
@@ -57,6 +58,10 @@ class ObjectStoreUnavailable(Unavailable):
 
 class OutOfSpace(Unavailable):
     """The object store has no room left; free some or add some."""
+
+
+class HighWaterReached(OutOfSpace):
+    """Less room is free than the high-water mark keeps; what is kept can be read, nothing more is taken in."""
 
 
 class CatalogueUnavailable(Unavailable):

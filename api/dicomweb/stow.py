@@ -79,6 +79,10 @@ class _OneStudy:
         self._study = study
         self.spool_folder: Path = archive.spool_folder
 
+    def admit(self) -> None:
+        """Pass the question on."""
+        self._archive.admit()
+
     def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
         """Keep an instance of the study, refuse any other."""
         if arrival.header.study_instance_uid != self._study:
@@ -206,8 +210,16 @@ async def _take(stream: AsyncIterator[bytes]) -> bytes:
 # ------------------------------------------------------------------------------------------------------ the answer
 def _answer(tally: _Tally, media_type: str) -> Response:
     code = _status(tally)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if code is HTTPStatus.SERVICE_UNAVAILABLE else None
-    return as_json(_response(tally), status=code, media_type=media_type, headers=headers)
+    return as_json(_response(tally), status=code, media_type=media_type, headers=_headers(tally, code))
+
+
+def _headers(tally: _Tally, code: HTTPStatus) -> dict[str, str] | None:
+    """Say when to come again and, in words, why nothing could be taken (RFC 9111 5.5: Warning, as PS3.18 uses it)."""
+    if code is not HTTPStatus.SERVICE_UNAVAILABLE:
+        return None
+    reason = next(error for error in tally.errors if issubclass(error, Unavailable))
+    words = str(reason.__doc__).splitlines()[0]
+    return {"Retry-After": str(RETRY_AFTER_S), "Warning": f'299 roi "{words}"'}
 
 
 def _status(tally: _Tally) -> HTTPStatus:

@@ -7,20 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storage.errors import StorageError
+from storage.errors import HighWaterReached, StorageError
 from storage.records import Arrival, InstanceUid, StudyUid, Verdict
 from storage.spool import Spool
 
 
 @dataclass
 class MemoryArchive:
-    """Keeps the first of each SOP Instance UID; `failing` makes every `keep` raise it."""
+    """Keeps the first of each SOP Instance UID; `failing` makes every `keep` raise it, `full` refuses to begin."""
 
     spool_folder: Path
     failing: StorageError | None = None
+    full: bool = False
     kept: dict[InstanceUid, tuple[Arrival, bytes]] = field(default_factory=dict)
     released: list[frozenset[StudyUid]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def admit(self) -> None:
+        if self.full:
+            raise HighWaterReached
 
     def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
         if self.failing:
