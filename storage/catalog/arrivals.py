@@ -24,6 +24,7 @@ from storage.records import (
     StudyUid,
     Verdict,
 )
+from storage.statements import Statement, among, bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,30 +69,46 @@ _SERIES_FACTS = (
 )
 
 
-# Built once: on the hot path SQLAlchemy would spend more on building these than the database on running them.
-_KNOWN = (
+_studies, _series, _instances = schema.studies, schema.series, schema.instances
+
+_KNOWN = Statement(
     sa.select(
-        schema.instances.c.sop_instance_uid,
-        schema.studies.c.study_instance_uid,
-        schema.series.c.series_instance_uid,
-        schema.instances.c.object_key,
-        schema.instances.c.transfer_syntax_uid,
-        schema.instances.c.size_bytes,
-        schema.instances.c.meta_bytes,
+        _instances.c.sop_instance_uid,
+        _studies.c.study_instance_uid,
+        _series.c.series_instance_uid,
+        _instances.c.object_key,
+        _instances.c.transfer_syntax_uid,
+        _instances.c.size_bytes,
+        _instances.c.meta_bytes,
     )
-    .join_from(schema.instances, schema.series, schema.series.c.id == schema.instances.c.series_pk)
-    .join(schema.studies, schema.studies.c.id == schema.instances.c.study_pk)
-    .where(schema.instances.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True)))
+    .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
+    .join(_studies, _studies.c.id == _instances.c.study_pk)
+    .where(among(_instances.c.sop_instance_uid, "uids"))
 )
-_STUDY = sa.select(schema.studies).where(schema.studies.c.study_instance_uid == sa.bindparam("uid")).with_for_update()
-_UPDATE_STUDY = sa.update(schema.studies).where(schema.studies.c.id == sa.bindparam("pk"))
-_SERIES = sa.select(schema.series).where(
-    schema.series.c.study_pk == sa.bindparam("study"),
-    schema.series.c.series_instance_uid.in_(sa.bindparam("uids", expanding=True)),
+_STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_studies.c.study_instance_uid, "uids")))
+_STUDIES = Statement(
+    sa.select(_studies)
+    .where(among(_studies.c.study_instance_uid, "uids"))
+    .order_by(_studies.c.study_instance_uid)
+    .with_for_update()
 )
-_INSERT_SERIES = sa.insert(schema.series).returning(schema.series.c.id)
-_UPDATE_SERIES = sa.update(schema.series).where(schema.series.c.id == sa.bindparam("pk"))
-_INSERT_INSTANCES = sa.insert(schema.instances)
+_SERIES = Statement(
+    sa.select(_series)
+    .join(_studies, _studies.c.id == _series.c.study_pk)
+    .where(among(_studies.c.study_instance_uid, "studies"), among(_series.c.series_instance_uid, "uids"))
+)
+_INSERT_SERIES = sa.insert(_series).returning(_series.c.id)
+_INSERT_INSTANCES = Statement(sa.insert(_instances).values(bound(_instances, but=("id",))))
+_LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
+_TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
+_UPDATE_STUDIES = Statement(
+    sa.update(_studies)
+    .where(_studies.c.id == sa.bindparam("pk"))
+    .values({name: sa.bindparam(f"new_{name}", type_=_studies.c[name].type) for name in (*_LIFECYCLE, *_TALLY)})
+)
+_UPDATE_SERIES = Statement(
+    sa.update(_series).where(_series.c.id == sa.bindparam("pk")).values(instance_count=sa.bindparam("count"))
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,10 +145,8 @@ def record(tx: Transaction, arrivals: Sequence[Arrival], *, now: datetime) -> li
             answers.append(Verdict.STORED)
         else:
             answers.append(Verdict.DUPLICATE if _same(kept, arrival) else kept)
-    facts: list[dict[str, Any]] = []
-    for uid in sorted(new):  # one order for all writers, so that two batches cannot wait for each other
-        facts += _extend_study(tx, uid, new[uid], now)
-    changes.append_all(tx, facts)
+    if new:
+        _enter(tx, new, now)
     return answers
 
 
@@ -184,15 +199,15 @@ def _append_about(tx: Transaction, kind: str, arrival: Arrival, now: datetime, d
 # ------------------------------------------------------------------------------------------ what is there already
 def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, Kept]:
     return {
-        InstanceUid(row.sop_instance_uid): Kept(
-            study_instance_uid=StudyUid(row.study_instance_uid),
+        row.sop_instance_uid: Kept(
+            study_instance_uid=row.study_instance_uid,
             series_instance_uid=row.series_instance_uid,
-            object_key=ObjectKey(row.object_key),
+            object_key=row.object_key,
             transfer_syntax_uid=row.transfer_syntax_uid,
             size_bytes=row.size_bytes,
             meta_bytes=row.meta_bytes,
         )
-        for row in tx.execute(_KNOWN, {"uids": uids})
+        for row in _KNOWN.rows(tx, {"uids": uids})
     }
 
 
@@ -218,91 +233,124 @@ def _same(kept: Kept, arrival: Arrival) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------- what is new
-def _extend_study(tx: Transaction, uid: StudyUid, arrivals: list[Arrival], now: datetime) -> list[dict[str, Any]]:
-    study = _study_row(tx, uid, now)
-    lifecycle, facts = _lifecycle(study, arrivals, now)
-    series_pks, new_series = _extend_series(tx, study.id, arrivals)
-    tx.execute(
-        _INSERT_INSTANCES,
-        [
-            _instance_row(arrival, study.id, series_pks[arrival.header.series_instance_uid], lifecycle["revision"], now)
+def _enter(tx: Transaction, new: Mapping[StudyUid, list[Arrival]], now: datetime) -> None:
+    """Enter new instances, of any number of studies, in as few statements as one takes."""
+    studies = _study_rows(tx, sorted(new), now)
+    series = {(row.study_pk, row.series_instance_uid): row for row in _SERIES.rows(tx, _series_wanted(new))}
+    instances: list[dict[str, Any]] = []
+    studies_now: list[dict[str, Any]] = []
+    series_now: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
+    for study in studies:
+        arrivals = new[study.study_instance_uid]
+        lifecycle, reopened = _lifecycle(study, arrivals, now)
+        revision = lifecycle["new_revision"]
+        pks, added = _extend_series(tx, study.id, arrivals, series, series_now)
+        instances += [
+            _instance_row(arrival, study.id, pks[arrival.header.series_instance_uid], revision, now)
             for arrival in arrivals
-        ],
-    )
-    told = _first_told(study, arrivals, _STUDY_FACTS)
-    if "patient_name" in told:
-        told["patient_name_folded"] = fold(told["patient_name"])
-    values = {
-        **lifecycle,
-        **told,
-        "modalities": _joined(study.modalities, arrivals),
-        "series_count": study.series_count + new_series,
-        "instance_count": study.instance_count + len(arrivals),
-        "identity_conflict": study.identity_conflict or _other_patient(study.patient_id, arrivals),
-        "order_priority": _most_urgent(study.order_priority, arrivals),
-    }
-    tx.execute(_UPDATE_STUDY, {"pk": study.id, **values})
-    return facts + [_stored(arrival, lifecycle["revision"], now) for arrival in arrivals]
+        ]
+        studies_now.append({"pk": study.id, **lifecycle, **_tally(study, arrivals, added)})
+        facts += reopened + [_stored(arrival, revision, now) for arrival in arrivals]
+        _tell_study(tx, study, arrivals)
+    _INSERT_INSTANCES.run(tx, instances)
+    _UPDATE_STUDIES.run(tx, studies_now)
+    if series_now:
+        _UPDATE_SERIES.run(tx, series_now)
+    changes.append_all(tx, facts)
 
 
-def _study_row(tx: Transaction, uid: StudyUid, now: datetime) -> sa.Row[Any]:
-    """Return the study's row, made where it is new, locked against other writers."""
-    row = tx.execute(_STUDY, {"uid": uid}).one_or_none()
-    if row is None:
-        first = {
-            "study_instance_uid": uid,
-            "state": StudyState.RECEIVING,
-            "revision": 1,
-            "received_first": now,
-            "received_last": now,
-            "quiet_until": now + OPEN_WAIT,
-        }
-        insert_new(tx, schema.studies, first)
-        row = tx.execute(_STUDY, {"uid": uid}).one()
-    return row
+def _study_rows(tx: Transaction, uids: list[StudyUid], now: datetime) -> list[Any]:
+    """Return the studies' rows in order, made where they are new, locked against other writers.
+
+    New rows before any lock, and both in one order for all writers: two batches never wait for each other.
+    """
+    there = {row.study_instance_uid for row in _STUDY_UIDS.rows(tx, {"uids": uids})}
+    for uid in uids:
+        if uid not in there:
+            first = {
+                "study_instance_uid": uid,
+                "state": StudyState.RECEIVING,
+                "revision": 1,
+                "received_first": now,
+                "received_last": now,
+                "quiet_until": now + OPEN_WAIT,
+            }
+            insert_new(tx, schema.studies, first)
+    return _STUDIES.rows(tx, {"uids": uids})
 
 
-def _lifecycle(
-    study: sa.Row[Any], arrivals: list[Arrival], now: datetime
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _lifecycle(study: Any, arrivals: list[Arrival], now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # noqa: ANN401 - a row
     """Return the study's lifecycle columns after these arrivals, and the change where it was reopened."""
     if all(arrival.origin.via == "self" for arrival in arrivals):
-        return {"revision": study.revision}, []
+        return {f"new_{name}": getattr(study, name) for name in _LIFECYCLE}, []
     state, added = STUDY_TRANSITIONS[StudyState(study.state), StudyEvent.INSTANCE]
     revision = study.revision + added
     gap_s = (now - study.received_last).total_seconds()
     values = {
-        "state": state,
-        "revision": revision,
-        "received_last": now,
-        "released_at": None,
-        "quiet_until": now + OPEN_WAIT,
+        "new_state": state,
+        "new_revision": revision,
+        "new_received_last": now,
+        "new_released_at": None,
+        "new_quiet_until": now + OPEN_WAIT,
         # A late instance's gap says nothing of the pace at which the rest of its revision comes.
-        "longest_gap_s": 0.0 if added else max(study.longest_gap_s, gap_s),
+        "new_longest_gap_s": 0.0 if added else max(study.longest_gap_s, gap_s),
     }
     if not added:
         return values, []
     return values, [changes.fact("study-reopened", at=now, study=study.study_instance_uid, revision=revision)]
 
 
-def _extend_series(tx: Transaction, study_pk: int, arrivals: list[Arrival]) -> tuple[dict[str, int], int]:
-    """Return the key of every series touched, and how many of them are new."""
+def _tally(study: Any, arrivals: list[Arrival], added_series: int) -> dict[str, Any]:  # noqa: ANN401 - a row
+    return {
+        "new_modalities": _joined(study.modalities, arrivals),
+        "new_series_count": study.series_count + added_series,
+        "new_instance_count": study.instance_count + len(arrivals),
+        "new_identity_conflict": study.identity_conflict or _other_patient(study.patient_id, arrivals),
+        "new_order_priority": _most_urgent(study.order_priority, arrivals),
+    }
+
+
+def _tell_study(tx: Transaction, study: Any, arrivals: list[Arrival]) -> None:  # noqa: ANN401 - a row
+    """Write what the study's row lacks and an arrival has: with the first instance, and rarely later."""
+    told = _first_told(study, arrivals, _STUDY_FACTS)
+    if "patient_name" in told:
+        told["patient_name_folded"] = fold(told["patient_name"])
+    if told:
+        tx.execute(sa.update(_studies).where(_studies.c.id == study.id), told)
+
+
+def _series_wanted(new: Mapping[StudyUid, list[Arrival]]) -> dict[str, Any]:
+    uids = {arrival.header.series_instance_uid for arrivals in new.values() for arrival in arrivals}
+    return {"studies": list(new), "uids": list(uids)}
+
+
+def _extend_series(
+    tx: Transaction,
+    study_pk: int,
+    arrivals: list[Arrival],
+    known: Mapping[tuple[int, str], Any],
+    series_now: list[dict[str, Any]],
+) -> tuple[dict[str, int], int]:
+    """Return the key of every series touched, and how many of them are new; add to `series_now` the others' counts."""
     touched: dict[str, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
         touched[arrival.header.series_instance_uid].append(arrival)
-    found = tx.execute(_SERIES, {"study": study_pk, "uids": list(touched)})
-    rows = {row.series_instance_uid: row for row in found}
     keys: dict[str, int] = {}
+    added = 0
     for uid, members in touched.items():
-        row = rows.get(uid)
+        row = known.get((study_pk, uid))
         told = _first_told(row, members, _SERIES_FACTS)
         if row is None:
-            added = {"study_pk": study_pk, "series_instance_uid": uid, "instance_count": len(members), **told}
-            keys[uid] = tx.execute(_INSERT_SERIES, added).scalar_one()
+            first = {"study_pk": study_pk, "series_instance_uid": uid, "instance_count": len(members), **told}
+            keys[uid] = tx.execute(_INSERT_SERIES, first).scalar_one()
+            added += 1
             continue
         keys[uid] = row.id
-        tx.execute(_UPDATE_SERIES, {"pk": row.id, "instance_count": row.instance_count + len(members), **told})
-    return keys, len(touched) - len(rows)
+        series_now.append({"pk": row.id, "count": row.instance_count + len(members)})
+        if told:
+            tx.execute(sa.update(_series).where(_series.c.id == row.id), told)
+    return keys, added
 
 
 def _instance_row(arrival: Arrival, study_pk: int, series_pk: int, revision: int, now: datetime) -> dict[str, Any]:
@@ -344,7 +392,7 @@ def _stored(arrival: Arrival, revision: int, now: datetime) -> dict[str, Any]:
     )
 
 
-def _first_told(row: sa.Row[Any] | None, arrivals: list[Arrival], names: tuple[str, ...]) -> dict[str, Any]:
+def _first_told(row: Any, arrivals: list[Arrival], names: tuple[str, ...]) -> dict[str, Any]:  # noqa: ANN401 - a row or None
     """Return the attributes that the row lacks and an arrival has; what was told first stays."""
     told: dict[str, Any] = {}
     for name in names:

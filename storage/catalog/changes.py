@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.records import Change
+from storage.statements import Statement, bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from storage.database import Transaction
 
-_INSERT = sa.insert(schema.changes)
+_INSERT = Statement(sa.insert(schema.changes).values(bound(schema.changes, but=("seq",))))
+_TAKE_TURNS = Statement(sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("key")).label("lock")))
 _ORDER_LOCK = 0x0052_4F49  # any fixed number: "ROI"
 
 KINDS = (
@@ -77,8 +79,8 @@ def append_all(tx: Transaction, facts: Sequence[dict[str, Any]]) -> None:
     if not facts:
         return
     if tx.dialect.name == "postgresql":
-        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_ORDER_LOCK)))
-    tx.execute(_INSERT, list(facts))
+        _TAKE_TURNS.rows(tx, {"key": _ORDER_LOCK})
+    _INSERT.run(tx, facts)
 
 
 def since(tx: Transaction, cursor: int, *, limit: int = 1000) -> list[Change]:
