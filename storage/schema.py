@@ -232,3 +232,62 @@ peers = sa.Table(
     sa.Column("port", sa.Integer),
     sa.Column("added_at", UtcTime, nullable=False),
 )
+
+# ------------------------------------------------------------------------------------------- integrity for life
+removals = sa.Table(
+    "removals",
+    metadata,
+    sa.Column("object_key", sa.String(64), primary_key=True),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("stamp", sa.String(32), nullable=False),
+    sa.Column("tombstone_key", sa.String(64)),
+    sa.Index("ix_removals_state_object_key", "state", "object_key"),
+)
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    sa.Column("object_key", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("study_instance_uid", _Uid, nullable=False, index=True),
+    sa.Column("at", UtcTime, nullable=False),
+)
+
+damaged = sa.Table(
+    "damaged",
+    metadata,
+    sa.Column("object_key", sa.String(64), primary_key=True),
+    sa.Column("damage", sa.String(8), nullable=False),
+    sa.Column("found_at", UtcTime, nullable=False),
+)
+
+upkeep = sa.Table(
+    "upkeep",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("lease_owner", sa.Text),
+    sa.Column("lease_until", UtcTime),
+    sa.Column("position", sa.String(64), nullable=False, default=""),
+    sa.Column("figures", sa.JSON, nullable=False),
+    sa.Index("ix_upkeep_kind_started_at", "kind", "started_at"),
+)
+
+# ------------------------------------------------------------------------- durable, but not in the object store yet
+landings = sa.Table(
+    "landings",
+    metadata,
+    sa.Column("object_key", sa.String(64), primary_key=True),
+    sa.Column("landing", sa.String(32), primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("meta_bytes", sa.Integer, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before", UtcTime),
+    sa.Column("last_error", sa.Text),
+    sa.Index("ix_landings_landing_since", "landing", "since"),
+)

@@ -14,8 +14,57 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.create_table('removals',
+    sa.Column('object_key', sa.String(length=64), nullable=False),
+    sa.Column('state', sa.String(length=8), nullable=False),
+    sa.Column('since', sa.BigInteger(), nullable=False),
+    sa.Column('stamp', sa.String(length=32), nullable=False),
+    sa.Column('tombstone_key', sa.String(length=64), nullable=True),
+    sa.PrimaryKeyConstraint('object_key', name=op.f('pk_removals'))
+    )
+    op.create_index('ix_removals_state_object_key', 'removals', ['state', 'object_key'], unique=False)
+    op.create_table('tombstones',
+    sa.Column('object_key', sa.String(length=64), nullable=False),
+    sa.Column('kind', sa.String(length=16), nullable=False),
+    sa.Column('study_instance_uid', sa.String(length=64), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('object_key', name=op.f('pk_tombstones'))
+    )
+    op.create_index(op.f('ix_tombstones_study_instance_uid'), 'tombstones', ['study_instance_uid'], unique=False)
+    op.create_table('damaged',
+    sa.Column('object_key', sa.String(length=64), nullable=False),
+    sa.Column('damage', sa.String(length=8), nullable=False),
+    sa.Column('found_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('object_key', name=op.f('pk_damaged'))
+    )
+    op.create_table('upkeep',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('kind', sa.String(length=16), nullable=False),
+    sa.Column('started_at', sa.BigInteger(), nullable=False),
+    sa.Column('ended_at', sa.BigInteger(), nullable=True),
+    sa.Column('lease_owner', sa.Text(), nullable=True),
+    sa.Column('lease_until', sa.BigInteger(), nullable=True),
+    sa.Column('position', sa.String(length=64), nullable=False),
+    sa.Column('figures', sa.JSON(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_upkeep'))
+    )
+    op.create_index('ix_upkeep_kind_started_at', 'upkeep', ['kind', 'started_at'], unique=False)
+    op.create_table('landings',
+    sa.Column('object_key', sa.String(length=64), nullable=False),
+    sa.Column('landing', sa.String(length=32), nullable=False),
+    sa.Column('host', sa.Text(), nullable=False),
+    sa.Column('size_bytes', sa.BigInteger(), nullable=False),
+    sa.Column('meta_bytes', sa.Integer(), nullable=False),
+    sa.Column('since', sa.BigInteger(), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('not_before', sa.BigInteger(), nullable=True),
+    sa.Column('last_error', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('object_key', 'landing', name=op.f('pk_landings'))
+    )
+    op.create_index('ix_landings_landing_since', 'landings', ['landing', 'since'], unique=False)
 
 
 def downgrade() -> None:
-    pass
+    op.drop_table('landings')
+    for table in ('upkeep', 'damaged', 'tombstones', 'removals'):
+        op.drop_table(table)
