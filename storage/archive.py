@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from storage.catalog import arrivals
+from storage import tombstones
+from storage.catalog import arrivals, removals
+from storage.catalog import tombstones as tombstone_rows
+from storage.catalog.removals import Removal
 from storage.conflicts import same_but_for_syntax
 from storage.database import Database, GroupCommit
 from storage.errors import ObjectCorrupt
 from storage.records import Arrival, Verdict
 from storage.room import Mark, Room
+from storage.tombstones import Buried, Kind, Tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from storage.spool import Spool
 
 _CHUNK = 1 << 20
+
+Entered = TypeVar("Entered")
 
 
 def utc_now() -> datetime:
@@ -51,7 +57,7 @@ class Archive:
         self.spool_folder = spool_folder
         self.room = room or Room([spool_folder], Mark.parse("0"))
         self._clock = clock
-        self._commits: GroupCommit[Arrival, arrivals.Answer] = GroupCommit(database, self._record)
+        self._commits: GroupCommit[Arrival, Verdict | arrivals.Kept | Removal] = GroupCommit(database, self._record)
 
     def admit(self) -> None:
         """Return if an instance may arrive now.
@@ -75,7 +81,9 @@ class Archive:
         """
         self.objects.put(arrival.key, spool.reader())
         answer = self._commits.submit(arrival)
-        return answer if isinstance(answer, Verdict) else self._second_copy(arrival, answer)
+        if isinstance(answer, Removal):
+            answer = self._enter_again(spool, arrival, answer, lambda tx: self._record(tx, [arrival])[0])
+        return answer if isinstance(answer, Verdict) else self._second_copy(spool, arrival, answer)
 
     def release(self, study_uids: Iterable[StudyUid]) -> None:
         """Note that the association or request which brought these studies ended in order."""
@@ -115,18 +123,62 @@ class Archive:
         self._commits.close()
         self.database.close()
 
-    def _record(self, tx: Transaction, batch: Sequence[Arrival]) -> list[arrivals.Answer]:
-        return arrivals.record(tx, batch, now=self._clock())
+    def _record(self, tx: Transaction, batch: Sequence[Arrival]) -> list[Verdict | arrivals.Kept | Removal]:
+        """Enter arrivals, but for those whose object is about to go or has gone: these come back with it put again."""
+        now = self._clock()
+        met = removals.met(tx, [arrival.key for arrival in batch], now=now)
+        answers = iter(arrivals.record(tx, [arrival for arrival in batch if arrival.key not in met], now=now))
+        return [met[arrival.key] if arrival.key in met else next(answers) for arrival in batch]
 
-    def _second_copy(self, arrival: Arrival, kept: arrivals.Kept) -> Verdict:
+    def _enter_again(
+        self, spool: Spool, arrival: Arrival, removal: Removal, enter: Callable[[Transaction], Entered | Removal]
+    ) -> Entered:
+        """Put the object again and `enter` its row, until no removal comes in between."""
+        while True:
+            self.objects.put(arrival.key, spool.reader())
+            lifted = self._lift(arrival, removal)
+            with self.database.write() as tx:
+                removals.settle(tx, removal)
+                answer = enter(tx)
+                if not isinstance(answer, Removal):
+                    if lifted is not None:
+                        tombstone_rows.add(tx, lifted)
+                    return answer
+            removal = answer
+
+    def _lift(self, arrival: Arrival, removal: Removal) -> Tombstone | None:
+        """Have the object store remember that a removed object was sent again, before anybody is told it is kept."""
+        if removal.tombstone is None:
+            return None
+        lifted = Tombstone(
+            kind=Kind.RETURNED,
+            study_instance_uid=arrival.header.study_instance_uid,
+            at=self._clock(),
+            actor=arrival.origin.calling_aet or arrival.origin.via,
+            reason="sent again",
+            objects=(Buried(sop_instance_uid=arrival.header.sop_instance_uid, object_key=arrival.key),),
+            answers=(removal.tombstone,),
+        )
+        tombstones.put(self.objects, lifted)
+        return lifted
+
+    def _second_copy(self, spool: Spool, arrival: Arrival, kept: arrivals.Kept) -> Verdict:
         """Judge a copy that is not identical to the kept one: re-encoded, or a conflict (D-24)."""
-        reencoded = self._is_reencoded(arrival, kept)
-        with self.database.write() as tx:
-            if reencoded:
+        if self._is_reencoded(arrival, kept):
+            with self.database.write() as tx:
                 arrivals.note_resent(tx, arrival, now=self._clock())
-                return Verdict.OTHER_SYNTAX
-            arrivals.put_aside(tx, arrival, kept, now=self._clock())
-        return Verdict.CONFLICT
+            return Verdict.OTHER_SYNTAX
+
+        def put_aside(tx: Transaction) -> Verdict | Removal:
+            now = self._clock()
+            if removal := removals.met(tx, [arrival.key], now=now).get(arrival.key):
+                return removal
+            arrivals.put_aside(tx, arrival, kept, now=now)
+            return Verdict.CONFLICT
+
+        with self.database.write() as tx:
+            answer = put_aside(tx)
+        return answer if isinstance(answer, Verdict) else self._enter_again(spool, arrival, answer, put_aside)
 
     def _is_reencoded(self, arrival: Arrival, kept: arrivals.Kept) -> bool:
         header = arrival.header

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storage.catalog import studies
+from storage.catalog import references
 from storage.errors import ObjectMissing
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def verify(archive: Archive, *, on_progress: Callable[[int, int], None] = lambda
     """
     present = set(archive.objects.keys())
     with archive.database.read() as tx:  # after the listing: an object that arrives meanwhile is in neither set
-        wanted = studies.referenced(tx)
+        wanted = references.everything(tx)
     missing: list[ObjectKey] = []
     corrupt: list[ObjectKey] = []
     for done, (key, meta_bytes) in enumerate(sorted(wanted.items()), start=1):

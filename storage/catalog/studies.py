@@ -14,7 +14,6 @@ from storage.records import (
     STUDY_TRANSITIONS,
     InstanceRecord,
     InstanceUid,
-    ObjectKey,
     OrderPriority,
     SeriesRecord,
     SeriesUid,
@@ -89,15 +88,6 @@ def instances_of(
     if instance is not None:
         query = query.where(_instances.c.sop_instance_uid == instance)
     return [as_instance(row) for row in tx.execute(query)]
-
-
-def referenced(tx: Transaction) -> dict[ObjectKey, int]:
-    """Return the key of every object that a row needs, quarantined ones included, with its length of file meta."""
-    aside = schema.quarantine
-    wanted = sa.union_all(
-        sa.select(aside.c.object_key, aside.c.meta_bytes), sa.select(_instances.c.object_key, _instances.c.meta_bytes)
-    )
-    return {ObjectKey(row.object_key): row.meta_bytes for row in tx.execute(wanted)}
 
 
 # ------------------------------------------------------------------------------------------------- lifecycle
