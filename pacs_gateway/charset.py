@@ -37,7 +37,7 @@ def decode_text(value: bytes, encodings: list[str]) -> str:
         text = "".join(_decode_part(part, encodings[0]) for part in parts)
     else:
         text = value.decode(encodings[0], "replace")
-    return text.translate(_CONTROLS).strip(" ")
+    return (text if text.isprintable() else text.translate(_CONTROLS)).strip(" ")
 
 
 def _decode_part(part: bytes, first: str) -> str:

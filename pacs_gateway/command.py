@@ -136,7 +136,7 @@ def write_response(
 
 def write_command(elements: Mapping[int, bytes]) -> bytes:
     """Return a command set, its elements in order, padded, and counted in (0000,0000)."""
-    body = b"".join(_element(number, value) for number, value in sorted(elements.items()))
+    body = b"".join([_element(number, elements[number]) for number in sorted(elements)])
     return _element(Field.GROUP_LENGTH, _LONG.pack(len(body))) + body
 
 

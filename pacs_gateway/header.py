@@ -164,30 +164,35 @@ def read_header(head: bytes, transfer_syntax_uid: str, more: Reader) -> Header:
 
 _ELEMENT: Final = Struct("<HH2sH")
 _LONG_LENGTH: Final = Struct("<I")
+_LONGEST_START: Final = 12
+"""Tag, VR and length of an element in the long form; a data set that ends sooner is left to the careful reader."""
+
+_BEFORE_DATA: Final = 0x0003FFFF
+"""Groups up to 0003 are no part of a data set."""
 
 
 def _scan(head: bytes) -> dict[int, bytes] | None:
     """Read wanted values from an explicit little endian head; None where anything needed is out of the ordinary."""
     values: dict[int, bytes] = {}
-    unpack, end, position, last = _ELEMENT.unpack_from, len(head) - 8, 0, 0
+    unpack, size, position, last = _ELEMENT.unpack_from, len(head), 0, _BEFORE_DATA
+    end = size - _LONGEST_START
     while position <= end:
         group, element, vr, length = unpack(head, position)
         tag = group << 16 | element
-        if tag > LAST_WANTED:
-            return values
-        if tag <= last or group < 4:
+        if tag <= last:
             break
         last = tag
-        position += 8
-        if vr in LONG_FORM:
-            if position > end:
-                break
-            (length,) = _LONG_LENGTH.unpack_from(head, position)
-            position += 4
-        elif vr not in SHORT_FORM:
+        if tag > LAST_WANTED:
+            return values
+        if vr in SHORT_FORM:
+            position += 8
+        elif vr in LONG_FORM:
+            (length,) = _LONG_LENGTH.unpack_from(head, position + 8)
+            position += 12
+        else:
             break
         if tag in WANTED:
-            if position + length > len(head):
+            if position + length > size:
                 break
             values[tag] = head[position : position + min(length, MAX_VALUE_BYTES)]
         position += length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -21,25 +22,31 @@ class Spool:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.part"
-        self._file: BinaryIO = self.path.open("xb+", buffering=0)
+        self.path = f"{folder}/{os.getpid()}-{secrets.token_hex(8)}.part"
+        self._file: BinaryIO = open(self.path, "xb+", buffering=0)  # noqa: SIM115, PTH123 - closed by `close`
         self._digest = hashlib.sha256()
         self.meta_bytes = 0
         self.size_bytes = 0
 
     def write_meta(self, meta: bytes) -> None:
         """Write preamble and file meta information (PS3.10 7.1)."""
-        self._file.write(meta)
+        self._append(meta)
         self.meta_bytes += len(meta)
         self.size_bytes += len(meta)
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
         """Append data set bytes."""
         self._digest.update(part)
-        view = memoryview(part)
-        while view:
-            view = view[self._file.write(view) :]
+        self._append(part)
         self.size_bytes += len(part)
+
+    def _append(self, part: bytes | bytearray | memoryview) -> None:
+        """Write all of it: a disk that is nearly full takes a part and says so only the next time."""
+        written = self._file.write(part)
+        if written < len(part):
+            view = memoryview(part)
+            while written < len(part):
+                written += self._file.write(view[written:])
 
     @property
     def key(self) -> ObjectKey:
@@ -58,7 +65,8 @@ class Spool:
     def close(self) -> None:
         """Close and forget the file; a file already moved away stays where it went."""
         self._file.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)  # noqa: PTH108 - a path object for every instance costs more than the call
 
     def __enter__(self) -> Self:
         return self

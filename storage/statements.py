@@ -62,35 +62,34 @@ class _Compiled:
     def __init__(self, statement: sa.sql.expression.ClauseElement, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self.sql = str(compiled)
-        self._order: Sequence[str] | None = compiled.positiontup
-        self._names = {bind.key: name for bind, name in compiled.bind_names.items()}
-        self._into = {bind.key: _into(bind.type, dialect) for bind in compiled.bind_names}
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
+        names = compiled.positiontup or list(binds)
+        self._into = [(name, binds[name].key, _into(binds[name].type, dialect)) for name in names]
+        self._by_position = compiled.positiontup is not None
         columns = list(getattr(statement, "exported_columns", ()))
         self._row = _row_type([column.key for column in columns])
-        self._out_of = [_out_of(column.type, dialect) for column in columns]
+        out_of = [_out_of(column.type, dialect) for column in columns]
+        self._out_of = [(place, convert) for place, convert in enumerate(out_of) if convert is not None]
 
     def values(self, given: Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
         """Give the values as the driver wants them."""
-        into = {
-            self._names[key]: given[key] if convert is None else convert(given[key])
-            for key, convert in self._into.items()
-        }
-        return into if self._order is None else [into[name] for name in self._order]
+        if self._by_position:
+            return [given[key] if convert is None else convert(given[key]) for _, key, convert in self._into]
+        return {name: given[key] if convert is None else convert(given[key]) for name, key, convert in self._into}
 
     def read(self, found: Iterable[Sequence[Any]]) -> list[Any]:
         """Give the driver's rows with their names and types."""
-        if not any(self._out_of):
-            return [self._row._make(row) for row in found]
-        return [
-            self._row._make(
-                value if convert is None else convert(value) for value, convert in zip(row, self._out_of, strict=True)
-            )
-            for row in found
-        ]
+        rows = []
+        for each in found:
+            row = list(each)
+            for place, convert in self._out_of:
+                row[place] = convert(row[place])
+            rows.append(self._row(*row))
+        return rows
 
 
 def _row_type(names: Sequence[str]) -> Any:  # noqa: ANN401 - a class of its own for every statement
-    return namedtuple("Row", names)  # noqa: PYI024 - known only now
+    return namedtuple("Row", names)
 
 
 def _into(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:

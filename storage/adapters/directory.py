@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -33,21 +33,24 @@ class DirectoryStore:
     def __init__(self, root: Path) -> None:
         self._objects = root / "objects"
         self.incoming = root / "incoming"
+        self._incoming = str(self.incoming)
+        self._shelves: dict[str, int] = {}
+        """First two digits -> descriptor of that folder, opened when it is first synced."""
         try:
             self.incoming.mkdir(parents=True, exist_ok=True)
             self._make_shelves()
         except OSError as error:
             raise Misconfigured(f"the object folder {root} cannot be written: {error.strerror}") from error
 
-    def put(self, key: ObjectKey, source: BinaryIO) -> None:
+    def put(self, key: ObjectKey, source: BinaryIO) -> int:
         """Keep what `source` yields; see the port."""
         with _world_errors():
-            if self._arrived_here(source):
-                self._link(source.name, source.fileno(), key)
-            else:
-                with Spool(self.incoming) as copy:
-                    shutil.copyfileobj(source, copy.reader(), 1 << 20)
-                    self._link(copy.path, copy.reader().fileno(), key)
+            name = getattr(source, "name", None)
+            if isinstance(name, str) and os.path.dirname(name) == self._incoming:  # noqa: PTH120 - no path objects here
+                return self._link(name, source.fileno(), key)
+            with Spool(self.incoming) as copy:
+                shutil.copyfileobj(source, copy.reader(), 1 << 20)
+                return self._link(copy.path, copy.reader().fileno(), key)
 
     def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open a stream over a range of the object; see the port."""
@@ -86,17 +89,26 @@ class DirectoryStore:
         _sync_folder(self._objects)
         _sync_folder(self._objects.parent)
 
-    def _arrived_here(self, source: BinaryIO) -> bool:
-        name = getattr(source, "name", None)
-        return isinstance(name, str | os.PathLike) and Path(name).parent == self.incoming
-
-    def _link(self, path: str | Path, descriptor: int, key: ObjectKey) -> None:
-        target = self._path(key)
+    def _link(self, path: str, descriptor: int, key: ObjectKey) -> int:
         os.fsync(descriptor)
-        # Whoever linked it before us may not have synced the folder yet: do so in either case before answering.
-        with suppress(FileExistsError):
+        target, shelf = f"{self._objects}/{key[:2]}/{key}", self._shelf(key[:2])
+        try:
             os.link(path, target)
-        _sync_folder(target.parent)
+        except FileExistsError:
+            # Whoever linked it before us may not have synced the folder yet: do so before answering.
+            os.fsync(shelf)
+            return os.stat(target).st_size  # noqa: PTH116
+        os.fsync(shelf)
+        return os.fstat(descriptor).st_size
+
+    def _shelf(self, name: str) -> int:
+        descriptor = self._shelves.get(name)
+        if descriptor is None:
+            opened = os.open(self._objects / name, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = self._shelves.setdefault(name, opened)
+            if descriptor != opened:  # another thread was first
+                os.close(opened)
+        return descriptor
 
 
 class _Window(io.RawIOBase):

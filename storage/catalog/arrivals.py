@@ -86,8 +86,10 @@ _KNOWN = Statement(
     .where(among(_instances.c.sop_instance_uid, "uids"))
 )
 _STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_studies.c.study_instance_uid, "uids")))
+_LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
+_TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
 _STUDIES = Statement(
-    sa.select(_studies)
+    sa.select(*(_studies.c[name] for name in ("id", "study_instance_uid", *_LIFECYCLE, *_TALLY, *_STUDY_FACTS)))
     .where(among(_studies.c.study_instance_uid, "uids"))
     .order_by(_studies.c.study_instance_uid)
     .with_for_update()
@@ -99,8 +101,6 @@ _SERIES = Statement(
 )
 _INSERT_SERIES = sa.insert(_series).returning(_series.c.id)
 _INSERT_INSTANCES = Statement(sa.insert(_instances).values(bound(_instances, but=("id",))))
-_LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
-_TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
 _UPDATE_STUDIES = Statement(
     sa.update(_studies)
     .where(_studies.c.id == sa.bindparam("pk"))
