@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -23,16 +26,28 @@ _REWRITTEN = (
 )
 
 
+_HEADER_BYTES = 16 << 20
+"""So much of a stream is looked at; a header that is longer is not compared."""
+
+
 def same_but_for_syntax(first: BinaryIO, second: BinaryIO) -> bool:
-    """Compare two Part 10 streams up to their pixel data; a header that does not parse is not the same."""
+    """Compare two Part 10 streams up to their pixel data; a header that does not parse is not the same.
+
+    The streams need not be seekable, as those of an S3 store are not.
+    """
+    heads = [io.BytesIO(stream.read(_HEADER_BYTES)) for stream in (first, second)]
     try:
-        return _header(first) == _header(second)
+        return _header(heads[0]) == _header(heads[1])
     except (InvalidDicomError, ValueError, KeyError, OSError, NotImplementedError, AttributeError, RecursionError):
+        return False
+    except (EOFError, BytesLengthException, struct.error, zlib.error):  # cut within its header
         return False
 
 
-def _header(stream: BinaryIO) -> Dataset:
-    header = pydicom.dcmread(stream, stop_before_pixels=True)
+def _header(head: io.BytesIO) -> Dataset:
+    header = pydicom.dcmread(head, stop_before_pixels=True)
+    if head.tell() == _HEADER_BYTES:
+        raise EOFError
     header.remove_private_tags()
     for keyword in _REWRITTEN:
         if keyword in header:
