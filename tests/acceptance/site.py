@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psutil
 import sqlalchemy as sa
@@ -29,9 +29,7 @@ from storage import schema
 from storage.database import Database
 from tests.acceptance.studies import SentFile, data_set_bytes
 from tests.acceptance.tap import Tap
-from tests.servers.postgres import PostgresServer
 from tests.servers.process import Program, Server, ServerError, connects, free_port
-from tests.servers.s3 import S3Server
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("gateway", "api", "worker")
@@ -266,8 +264,30 @@ def embedded(folder: Path, *, code: Path = ROOT, environment: Mapping[str, str] 
     return Site("embedded", told, [_program("serve", folder, told, code, environment or {})])
 
 
+class _Databases(Protocol):
+    """A PostgreSQL, or what leads to one."""
+
+    def make_database(self, name: str) -> str: ...
+
+
+class _Buckets(Protocol):
+    """A server of S3, or what leads to one."""
+
+    access_key: str
+    secret_key: str
+
+    def bucket_url(self, bucket: str) -> str: ...
+
+
 def apart(
-    folder: Path, *, postgres: PostgresServer, minio: S3Server, broker: Server, name: str, **settings: Any
+    folder: Path,
+    *,
+    postgres: _Databases,
+    minio: _Buckets,
+    broker: Server,
+    name: str,
+    environment: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Site:
     """Gateway, API and worker as processes of their own; the broker is reached through a tap."""
     tap = Tap(broker.url)
@@ -281,7 +301,8 @@ def apart(
         **settings,
     )
     compose.open_database(told).close()
-    return Site(name, told, [_program(role, folder / role, told, ROOT, {}) for role in ROLES], tap)
+    programs = [_program(role, folder / role, told, ROOT, environment or {}) for role in ROLES]
+    return Site(name, told, programs, tap)
 
 
 def run_roi(

@@ -117,7 +117,7 @@ def prove(
         sender.finish()
     for sender in senders:
         sender.join()
-    site.wait(lambda: True if _at_rest(site) else None, "at rest", limit_s=_REST_LIMIT_S)
+    site.wait(lambda: True if at_rest(site) else None, "at rest", limit_s=_REST_LIMIT_S)
     follower.finish()
     ledger = judge(site, sent, follower.seen)
     ledger.figures |= {"kills": len(done), "kills while a job ran": sum(kill.mid_run for kill in done)}
@@ -125,7 +125,8 @@ def prove(
     return ledger, done
 
 
-def _at_rest(site: Site) -> bool:
+def at_rest(site: Site) -> bool:
+    """Tell whether every role answers, every study is judged and no job is open; start again what has ended."""
     site.revive()
     studies, jobs = schema.studies, schema.jobs
     restless = sa.select(studies.c.id).where(studies.c.state != "TRIAGED").limit(1)

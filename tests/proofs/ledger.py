@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,8 +19,10 @@ from storage.ports import ObjectStore
 from storage.records import ObjectKey
 from tests.acceptance.site import Site
 from tests.acceptance.studies import SentFile, data_set_bytes
+from tests.proofs.rivals import Copies
 from tests.proofs.senders import Sent
 
+KILLED = frozenset({"process_died"})
 _THROUGH_THE_WEB = 100
 """So many instances are also fetched by WADO-RS."""
 
@@ -46,13 +48,13 @@ class Ledger:
         return asdict(self)
 
 
-def judge(site: Site, sent: Sent, followed: list[int]) -> Ledger:
-    """Return what holds and what does not, once the site has come to rest."""
+def judge(site: Site, sent: Sent, followed: list[int], *, excuses: Container[str] = KILLED) -> Ledger:
+    """Return what holds and what does not, once the site has come to rest; `excuses` are reasons of FAILED results."""
     ledger = Ledger()
     _judge_instances(ledger, site, sent)
     _judge_objects(ledger, site)
     facts = _judge_feed(ledger, site, followed)
-    _judge_triage(ledger, site, facts)
+    _judge_triage(ledger, site, facts, excuses)
     return ledger
 
 
@@ -111,6 +113,28 @@ def _judge_objects(ledger: Ledger, site: Site) -> None:
     ledger.figures |= {"objects": len(keys), "unreferenced objects (harmless)": len(report["unreferenced"])}
 
 
+def judge_copies(ledger: Ledger, site: Site, copies: Copies) -> None:
+    """Every copy that was refused as a conflict lies in quarantine once, and none was called stored."""
+    aside = site.rows_of(sa.select(schema.quarantine.c.sop_instance_uid, schema.quarantine.c.object_key))
+    found = [(row.sop_instance_uid, row.object_key) for row in aside]
+    ledger.once("quarantined copy", found)
+    ledger.violations += [f"refused and not in quarantine: {copy}" for copy in sorted(copies.refused - set(found))]
+    ledger.violations += [f"in quarantine, never sent: {copy}" for copy in sorted(set(found) - copies.tried)]
+    ledger.violations += [f"other content called stored: {copy}" for copy in sorted(copies.taken)]
+    ledger.figures |= {
+        "conflicting copies refused": len(copies.refused),
+        "copies in quarantine": len(found),
+        "re-encoded copies": copies.reencoded,
+    }
+
+
+def judge_orphans(ledger: Ledger, site: Site) -> None:
+    """After a scrub there is no object that no row needs."""
+    left = site.verify()["unreferenced"]
+    ledger.violations += [f"orphan: {key}" for key in left]
+    ledger.figures["orphans after scrub"] = len(left)
+
+
 # ---------------------------------------------------------------------------------------------------- what was said
 def _judge_feed(ledger: Ledger, site: Site, followed: list[int]) -> dict[str, list[tuple[str, int]]]:
     """Return (study, revision) of each fact by kind; every fact was told once, and no reader missed one."""
@@ -129,7 +153,7 @@ def _judge_feed(ledger: Ledger, site: Site, followed: list[int]) -> dict[str, li
 
 
 # --------------------------------------------------------------------------------------------------- what was judged
-def _judge_triage(ledger: Ledger, site: Site, facts: dict[str, list[tuple[str, int]]]) -> None:
+def _judge_triage(ledger: Ledger, site: Site, facts: dict[str, list[tuple[str, int]]], excuses: Container[str]) -> None:
     studies = {row.study_instance_uid: row for row in site.rows_of(sa.select(schema.studies))}
     for uid, study in studies.items():
         ledger.hold(study.state == "TRIAGED", f"study not at rest: {uid} is {study.state}")
@@ -146,12 +170,24 @@ def _judge_triage(ledger: Ledger, site: Site, facts: dict[str, list[tuple[str, i
     for job in jobs:
         ledger.hold(job.state in {"DONE", "FAILED"}, f"job left {job.state}: {job.id}")
     for row in results:
-        killed = row.reason == "process_died"
-        ledger.hold(row.outcome != "FAILED" or killed, f"failed for another reason than a kill: {row.reason}")
+        excused = row.reason in excuses
+        ledger.hold(row.outcome != "FAILED" or excused, f"failed without an excuse: {row.reason}")
+    _judge_effect(ledger, site)
     _judge_predictions(ledger, site, jobs)
     outcomes = Counter(row.outcome for row in results)
     ledger.figures |= {"studies": len(studies), "jobs": len(jobs), "results": len(results)}
     ledger.figures |= {f"results {outcome}": number for outcome, number in sorted(outcomes.items())}
+
+
+def _judge_effect(ledger: Ledger, site: Site) -> None:
+    """One result stands for each study and model; a later revision's supersedes it."""
+    results, studies = schema.results, schema.studies
+    standing = (
+        sa.select(studies.c.study_instance_uid, results.c.model_id)
+        .join_from(results, studies, studies.c.id == results.c.study_pk)
+        .where(results.c.superseded_by.is_(None))
+    )
+    ledger.once("result that stands", (tuple(row) for row in site.rows_of(standing)))
 
 
 def _judge_predictions(ledger: Ledger, site: Site, jobs: list[sa.Row[Any]]) -> None:

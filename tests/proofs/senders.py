@@ -49,6 +49,7 @@ class Sender(threading.Thread):
         self._port, self._folder, self._numbers, self._sent, self._pool = port, folder, numbers, sent, pool
         self._random = random.Random(seed)
         self._ending = threading.Event()
+        self.ended_well = False
 
     def finish(self) -> None:
         """Send the study under way to its end, then no more."""
@@ -64,11 +65,16 @@ class Sender(threading.Thread):
             self._deliver(write(data_sets, folder), folder)
             if self._random.random() < 0.1:
                 self._send_again(folder)
+            self._after_delivery(data_sets, folder)
             if late is not None:
                 time.sleep(self._random.uniform(0.5, 6.0))
                 folder = self._folder / f"{number}-late"
                 self._deliver(write([late], folder), folder)
             time.sleep(self._random.uniform(0.0, 0.8))
+        self.ended_well = True
+
+    def _after_delivery(self, data_sets: list[Dataset], folder: Path) -> None:
+        """Do what else this modality does, once every one of these was acknowledged."""
 
     def _next_study(self, number: int) -> list[Dataset]:
         with self._sent.lock:
@@ -98,12 +104,12 @@ class Sender(threading.Thread):
         """Return how many files are still without Success."""
         with suppress(SendFailed):
             return len(scu.send([folder], "127.0.0.1", self._port, state=state).not_sent)
-        return len(list(folder.iterdir())) - len(_remembered(state))
+        return len(list(folder.iterdir())) - len(remembered(state))
 
     def _note(self, files: Sequence[SentFile], state: Path) -> None:
-        remembered = _remembered(state)
+        done = remembered(state)
         with self._sent.lock:
-            self._sent.acknowledged |= {file.instance for file in files if str(file.path.absolute()) in remembered}
+            self._sent.acknowledged |= {file.instance for file in files if str(file.path.absolute()) in done}
 
     def _send_again(self, folder: Path) -> None:
         with suppress(SendFailed):
@@ -158,7 +164,7 @@ def phantoms(heads: int, chests: int) -> list[list[Dataset]]:
     return drawn + [radiograph_study(seed, findings=frozenset({"pneumothorax"})) for seed in range(chests)]
 
 
-def _remembered(state: Path) -> set[str]:
+def remembered(state: Path) -> set[str]:
     """Return the paths that a state file of `scu.send` calls sent."""
     if not state.exists():
         return set()

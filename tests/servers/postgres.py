@@ -29,38 +29,65 @@ class PostgresServer(Server):
 
 def available() -> str | None:
     """Return why PostgreSQL cannot be run here, or None."""
-    return None if _tool("initdb") else "PostgreSQL is not installed"
+    return None if tool("initdb") else "PostgreSQL is not installed"
 
 
 @contextmanager
 def running_postgres(folder: Path) -> Iterator[PostgresServer]:
-    """Run a new cluster below `folder`, reached without a password on loopback only."""
+    """Run the cluster below `folder`, made where there is none, reached without a password on loopback only."""
     port = free_port()
     url = f"postgresql://{ACCOUNT}@127.0.0.1:{port}/postgres"
+    program = cluster_program(folder, port, url)
+    if not (folder / "data/PG_VERSION").exists():
+        make_cluster(program, folder / "data")
+    with PostgresServer(program, url) as server:
+        yield server
+
+
+def cluster_program(folder: Path, port: int, url: str) -> Program:
+    """Return how a cluster in ``folder/data``, a folder made here where it is missing, is run."""
     data = folder / "data"
-    data.mkdir(parents=True)
-    options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": ""}
-    program = Program(
+    data.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        shutil.chown(data, ACCOUNT)
+        data.chmod(0o700)
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "dynamic_shared_memory_type": "mmap",  # below the folder: a killed server leaves nothing in /dev/shm
+    }
+    return Program(
         name="PostgreSQL",
-        command=[str(_tool("postgres")), "-D", str(data), *(f"--{key}={value}" for key, value in options.items())],
+        command=[str(tool("postgres")), "-D", str(data), *(f"--{key}={value}" for key, value in options.items())],
         folder=folder,
         is_ready=lambda: psycopg.connect(url, connect_timeout=2).close(),
         user=ACCOUNT,
         stop_signal=signal.SIGQUIT,  # at once: a last checkpoint of scratch data can take longer than the tests
     )
-    _make_cluster(program, data)
-    with PostgresServer(program, url) as server:
-        yield server
 
 
-def _make_cluster(program: Program, data: Path) -> None:
-    if os.geteuid() == 0:
-        shutil.chown(data, ACCOUNT)
-    initdb = [str(_tool("initdb")), "-D", str(data), "-U", ACCOUNT, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+def dump(url: str) -> str:
+    """Return a database as SQL that any PostgreSQL of this version or a later one runs."""
+    command = [str(tool("pg_dump")), "--inserts", "--no-owner", "--no-privileges", url]
+    sql = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # psql's own commands, with a random word that older ones do not know
+    return "".join(line for line in sql.splitlines(keepends=True) if not line.startswith("\\"))
+
+
+def restore(url: str, sql: Path) -> None:
+    """Run what `dump` returned on an empty database."""
+    command = [str(tool("psql")), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={sql}", url]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def make_cluster(program: Program, data: Path) -> None:
+    """Fill the folder of a new cluster."""
+    initdb = [str(tool("initdb")), "-D", str(data), "-U", ACCOUNT, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
     subprocess.run([*guarded(program), *initdb], check=True, capture_output=True, cwd=program.folder)
 
 
-def _tool(name: str) -> Path | None:
+def tool(name: str) -> Path | None:
     """Debian keeps the server programs off the PATH, one folder a version."""
     newest_first = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
     return find_program(name, folders=newest_first)

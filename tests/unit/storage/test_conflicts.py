@@ -43,9 +43,10 @@ def test_a_copy_in_another_syntax_is_the_same_also_from_a_store_that_cannot_seek
     assert not same_but_for_syntax(_stream(first), _stream(_implicit(PatientID="ANOTHER")))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, of values that were cut
 def test_a_header_that_is_longer_than_what_is_looked_at_is_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first = builders.part10(builders.ct_slice(1))
     header = len(first) - 16 * 16 * 2
-    for length in range(140, header - 12, 5):
+    for length in range(140, header - 12, 17):
         monkeypatch.setattr(conflicts, "_HEADER_BYTES", length)
         assert not same_but_for_syntax(_stream(first), _stream(first)), length
