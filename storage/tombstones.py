@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass
+import secrets
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ class Tombstone:
     objects: tuple[Buried, ...]
     answers: tuple[ObjectKey, ...] = ()
     """Keys of earlier tombstones that hold no longer for these objects."""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Makes two removals of one object two tombstones, whatever the clock says."""
 
     def encoded(self) -> bytes:
         """Return the object's bytes, the same for the same tombstone."""
@@ -102,4 +105,5 @@ def read(objects: ObjectStore, key: ObjectKey) -> Tombstone:
             for each in told["objects"]
         ),
         answers=tuple(ObjectKey(each) for each in told["answers"]),
+        nonce=told["nonce"],
     )

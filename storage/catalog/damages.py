@@ -15,6 +15,8 @@ from storage.catalog.upsert import insert_new
 from storage.records import ObjectKey
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from storage.database import Transaction
 
 _damaged, _instances = schema.damaged, schema.instances
@@ -65,6 +67,12 @@ def note(tx: Transaction, key: ObjectKey, damage: Damage, *, actor: str, now: da
     if moved.rowcount:
         _tell(tx, "object-damaged", key, damage, actor=actor, now=now)
     return bool(moved.rowcount)
+
+
+def known_among(tx: Transaction, keys: Sequence[ObjectKey]) -> set[ObjectKey]:
+    """Return those of `keys` that are known as damaged."""
+    found = tx.execute(sa.select(_damaged.c.object_key).where(_damaged.c.object_key.in_(keys)))
+    return {ObjectKey(row.object_key) for row in found}
 
 
 def mend(tx: Transaction, key: ObjectKey, *, actor: str, now: datetime) -> bool:

@@ -76,13 +76,8 @@ def met(tx: Transaction, keys: Sequence[ObjectKey], *, now: datetime) -> dict[Ob
 
 def settle(tx: Transaction, removal: Removal) -> None:
     """Forget a removal whose object was put again since; one that has been marked anew stays, and is met again."""
-    tx.execute(
-        sa.delete(_removals).where(
-            _removals.c.object_key == removal.key,
-            _removals.c.stamp == removal.stamp,
-            _removals.c.state == State.WANTED,
-        )
-    )
+    this = (_removals.c.object_key == removal.key, _removals.c.stamp == removal.stamp)  # every mark has its own stamp
+    tx.execute(sa.delete(_removals).where(*this))
 
 
 def _want(tx: Transaction, key: ObjectKey, now: datetime) -> Removal | None:
@@ -112,6 +107,15 @@ def note_seen(tx: Transaction, keys: Sequence[ObjectKey], *, now: datetime) -> N
     """Note that no row needs these objects; what is known of them already stays."""
     for key in keys:
         insert_new(tx, _removals, {"object_key": key, "state": State.SEEN, "since": now, "stamp": _stamp()})
+
+
+def seen(tx: Transaction, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+    """Return those of `keys` that are noted as needed by no row, and nothing more."""
+    if not keys:
+        return []
+    query = sa.select(_removals.c.object_key)
+    found = tx.execute(query.where(_removals.c.object_key.in_(keys), _removals.c.state == State.SEEN))
+    return [ObjectKey(row.object_key) for row in found]
 
 
 def forget_seen(tx: Transaction, keys: Sequence[ObjectKey]) -> None:
@@ -145,11 +149,11 @@ def mark(tx: Transaction, keys: Sequence[ObjectKey], *, tombstone: ObjectKey | N
         tx.execute(sa.insert(_removals), rows)
 
 
-def marked(tx: Transaction, *, limit: int = 1000) -> list[ObjectKey]:
-    """Return up to `limit` objects to remove."""
+def marked(tx: Transaction, *, after: str, limit: int) -> list[ObjectKey]:
+    """Return up to `limit` objects to remove, by key after `after`."""
     query = (
         sa.select(_removals.c.object_key)
-        .where(_removals.c.state == State.MARKED)
+        .where(_removals.c.state == State.MARKED, _removals.c.object_key > after)
         .order_by(_removals.c.object_key)
         .limit(limit)
     )

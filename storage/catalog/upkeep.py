@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -33,17 +33,17 @@ class Run:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
-def claim(tx: Transaction, kind: str, *, owner: str, now: datetime, dead: str | None = None) -> Run | None:
+def claim(tx: Transaction, kind: str, *, owner: str, now: datetime, is_dead: Callable[[str], bool]) -> Run | None:
     """Begin a run, or go on with one whose owner has died; None where somebody else is at it.
 
-    `dead` names an owner that is known to live no longer, whatever its lease says.
+    `is_dead` tells of an owner whether it is known to live no longer, whatever its lease says.
     """
     if tx.dialect.name == "postgresql":
         tx.execute(sa.text("LOCK TABLE upkeep IN SHARE ROW EXCLUSIVE MODE"))
     run = last(tx, kind)
     if run is not None and run.ended_at is None:
-        held = run.lease_until is not None and run.lease_until > now and run.lease_owner != dead
-        if held:
+        held = run.lease_owner is not None and run.lease_until is not None and run.lease_until > now
+        if held and not is_dead(run.lease_owner or ""):
             return None
         tx.execute(sa.update(_upkeep).where(_upkeep.c.id == run.id).values(lease_owner=owner, lease_until=now + LEASE))
         return last(tx, kind)

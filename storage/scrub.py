@@ -1,0 +1,298 @@
+"""Looks after kept objects for life: reads every one, finds damage, and removes what no row has needed for a while."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.archive import utc_now
+from storage.catalog import damages, references, removals, upkeep
+from storage.catalog.damages import Damage
+from storage.errors import CatalogueUnavailable, ObjectMissing, StorageError
+from storage.removal import remove_object
+
+if TYPE_CHECKING:
+    from storage.archive import Archive
+    from storage.catalog.upkeep import Run
+    from storage.records import ObjectKey
+
+logger = logging.getLogger(__name__)
+
+KIND = "scrub"
+AFTER = timedelta(hours=24)
+RATE_MB_S = 20.0
+_CHUNK = 1 << 20
+_PAGE = 500
+_BEAT_S = 10.0
+_LONGEST_RECEPTION = timedelta(days=1)
+
+
+class ScrubUnderWay(StorageError):
+    """Another scrub is under way; it ends by itself."""
+
+
+class LeaseLost(StorageError):
+    """Another process has taken over this scrub, since this one was not heard of for too long."""
+
+
+class Stopped(StorageError):
+    """The scrub was asked to stop; the next one goes on where it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """How far a scrub is, and what it found; objects, but for `bytes`."""
+
+    checked: int = 0
+    bytes: int = 0
+    missing: int = 0
+    corrupt: int = 0
+    restored: int = 0
+    """Damaged at an earlier scrub, whole now."""
+    unreferenced: int = 0
+    """No row needs them; those that were removed included."""
+    removed: int = 0
+    postponed: int = 0
+    """Due to be removed, but the catalogue could not be held for it."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether every needed object is whole and nothing else is there."""
+        return not (self.missing or self.corrupt or self.unreferenced - self.removed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manner:
+    """How a scrub goes about it."""
+
+    rate_mb_s: float = RATE_MB_S
+    """Most megabytes read per second; 0: as fast as it goes."""
+    after: timedelta = AFTER
+    """How long no row must have needed an object before it is removed."""
+    clock: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], object] = time.sleep
+    stopped: Callable[[], bool] = lambda: False
+
+
+def scrub(
+    archive: Archive,
+    manner: Manner,
+    *,
+    actor: str,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Figures:
+    """Scrub the archive, or go on with a scrub that was stopped or killed.
+
+    Damaged objects are told (change, audit, log) once, and never removed.  `on_progress` hears (checked, to check).
+
+    Raises
+    ------
+    ScrubUnderWay
+        Another process is at it.
+    Stopped
+        `manner.stopped` said so.
+    Unavailable
+        Object store or catalogue does not answer; what was found so far is kept.
+    """
+    with _claimed(archive, manner) as work:
+        work.actor = actor
+        work.check(on_progress)
+        work.list_unreferenced()
+        work.remove_marked()
+        work.end()
+        return work.figures
+
+
+class _Work:
+    """One process's part in a run."""
+
+    actor = KIND
+
+    def __init__(self, archive: Archive, manner: Manner, run: Run, owner: str) -> None:
+        self._archive = archive
+        self._manner = manner
+        self._run = run
+        self._owner = owner
+        self._position = run.position
+        self.figures = Figures(**run.figures)
+        self._started = time.monotonic()
+        self._read_here = 0
+        self._beat_at = time.monotonic() + _BEAT_S
+
+    # ------------------------------------------------------------------------------------------------- what is needed
+    def check(self, on_progress: Callable[[int, int], None]) -> None:
+        """Read every needed object from where the run stands."""
+        with self._archive.database.read() as tx:
+            total = references.count(tx)
+        while page := self._page():
+            known = self._known_damaged([key for key, _ in page])
+            for key, meta_bytes in page:
+                damage = self._damage(key, meta_bytes)
+                if damage or key in known:
+                    damage = self._note(key, damage)
+                self._position = key
+                self._count(checked=1, **({damage.value: 1} if damage else {}))
+                on_progress(self.figures.checked, max(total, self.figures.checked))
+                self._beat_in_time()
+            self._beat()
+
+    def _page(self) -> list[tuple[ObjectKey, int]]:
+        with self._archive.database.read() as tx:
+            return references.page(tx, after=self._position, limit=_PAGE)
+
+    def _damage(self, key: ObjectKey, meta_bytes: int) -> Damage | None:
+        digest = hashlib.sha256()
+        try:
+            with self._archive.objects.open(key, offset=meta_bytes) as stream:
+                while part := stream.read(_CHUNK):
+                    digest.update(part)
+                    self._pace(len(part))
+        except ObjectMissing:
+            return Damage.MISSING
+        return None if digest.hexdigest() == key else Damage.CORRUPT
+
+    def _known_damaged(self, keys: list[ObjectKey]) -> set[ObjectKey]:
+        with self._archive.database.read() as tx:
+            return damages.known_among(tx, keys)
+
+    def _note(self, key: ObjectKey, damage: Damage | None) -> Damage | None:
+        """Note what was found of an object, and return it; nothing where its last row went while it was read."""
+        now = self._manner.clock()
+        with self._archive.database.write() as tx:
+            if not references.needed(tx, [key]):
+                return None
+            if damage is None:
+                self._count(restored=int(damages.mend(tx, key, actor=self.actor, now=now)))
+                return None
+            new = damages.note(tx, key, damage, actor=self.actor, now=now)
+        if new:
+            fields = {"action": "object-damaged", "object": key, "reason": damage.value}
+            logger.error("an object is not what was received", extra=fields)
+        return damage
+
+    # --------------------------------------------------------------------------------------------- what nobody needs
+    def list_unreferenced(self) -> None:
+        """Note every object that no row needs, and mark those that have been so for long enough."""
+        now = self._manner.clock()
+        with self._archive.database.write() as tx:
+            removals.prune(tx, before=now - _LONGEST_RECEPTION)
+        keys = self._archive.objects.keys()
+        while batch := list(islice(keys, _PAGE)):
+            self._look_at(batch, now)
+            self._beat_in_time()
+
+    def _look_at(self, keys: list[ObjectKey], now: datetime) -> None:
+        with self._archive.database.read() as tx:
+            needed = references.needed(tx, keys)
+            reprieved = removals.seen(tx, sorted(needed))
+        unneeded = [key for key in keys if key not in needed]
+        if not (unneeded or reprieved):
+            return
+        with self._archive.database.write() as tx:
+            removals.forget_seen(tx, reprieved)
+            removals.note_seen(tx, unneeded, now=now)
+        self._count(unreferenced=len(unneeded))
+        try:
+            with self._archive.database.write() as tx:
+                removals.exclude_senders(tx)
+                removals.mark_old(tx, unneeded, before=now - self._manner.after)
+        except CatalogueUnavailable:
+            # A backup may hold the table for hours: what is due stays for the next scrub.
+            self._count(postponed=len(unneeded))
+            logger.warning("removals postponed", extra={"action": "removals-postponed", "objects": len(unneeded)})
+
+    def remove_marked(self) -> None:
+        """Remove what is marked, also by a scrub or a removal that was killed."""
+        last = ""
+        while keys := self._marked(last):
+            for key in keys:
+                self._remove(key)
+            last = keys[-1]
+
+    def _marked(self, after: str) -> list[ObjectKey]:
+        with self._archive.database.read() as tx:
+            return removals.marked(tx, after=after, limit=_PAGE)
+
+    def _remove(self, key: ObjectKey) -> None:
+        if remove_object(self._archive, key, now=self._manner.clock()):
+            self._count(removed=1)
+            logger.info("object removed", extra={"action": "object-removed", "object": key})
+        self._beat_in_time()
+
+    # ------------------------------------------------------------------------------------------------------ the run
+    def end(self) -> None:
+        """Note that the run is over, and what it found."""
+        now = self._manner.clock()
+        with self._archive.database.write() as tx:
+            upkeep.end(tx, self._run, figures=asdict(self.figures), now=now)
+        fields = {"action": "scrub-ended", "objects": self.figures.checked}
+        logger.info("scrub ended", extra=fields)
+
+    def let_go(self) -> None:
+        """Leave the run to whoever comes next."""
+        self._beat()
+        with self._archive.database.write() as tx:
+            upkeep.let_go(tx, self._run, owner=self._owner)
+
+    def _count(self, **more: int) -> None:
+        self.figures = replace(self.figures, **{name: getattr(self.figures, name) + by for name, by in more.items()})
+
+    def _pace(self, size_bytes: int) -> None:
+        self._count(bytes=size_bytes)
+        self._read_here += size_bytes
+        if self._manner.rate_mb_s:
+            ahead_s = self._read_here / (self._manner.rate_mb_s * 1e6) - (time.monotonic() - self._started)
+            if ahead_s > 0:
+                self._manner.sleep(ahead_s)
+        self._beat_in_time()
+
+    def _beat_in_time(self) -> None:
+        if self._manner.stopped():
+            raise Stopped
+        if time.monotonic() >= self._beat_at:
+            self._beat()
+
+    def _beat(self) -> None:
+        self._beat_at = time.monotonic() + _BEAT_S
+        with self._archive.database.write() as tx:
+            kept = upkeep.beat(
+                tx,
+                self._run,
+                owner=self._owner,
+                position=self._position,
+                figures=asdict(self.figures),
+                now=self._manner.clock(),
+            )
+        if not kept:
+            raise LeaseLost
+
+
+@contextmanager
+def _claimed(archive: Archive, manner: Manner) -> Iterator[_Work]:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+    with archive.database.write() as tx:
+        run = upkeep.claim(tx, KIND, owner=owner, now=manner.clock(), is_dead=_is_dead)
+    if run is None:
+        raise ScrubUnderWay
+    work = _Work(archive, manner, run, owner)
+    try:
+        yield work
+    except (Stopped, KeyboardInterrupt):
+        work.let_go()
+        raise
+
+
+def _is_dead(owner: str) -> bool:
+    """Tell whether an owner is known to live no longer: a process of this machine that is not there."""
+    host, pid, _ = owner.rsplit(":", 2)
+    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()
