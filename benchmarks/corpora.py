@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -159,6 +160,17 @@ class Corpus:
     """SOP Instance UIDs."""
     size_bytes: int
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file, study by study."""
+        return [path for files in self.studies.values() for path in files]
+
+    def sample(self) -> list[Path]:
+        """Return files from all over the corpus whose bytes are to be compared: some 200 MB at most, never none."""
+        files = self.files
+        wanted = max(2, min(20, int(200e6 * len(files) / self.size_bytes)))
+        return files[:: max(1, len(files) // wanted)]
+
     def parts(self, number: int) -> list[list[Path]]:
         """Deal the studies out to `number` senders, as evenly as they go."""
         parts: list[list[Path]] = [[] for _ in range(number)]
@@ -167,10 +179,13 @@ class Corpus:
         return [part for part in parts if part]
 
 
-def make_corpus(name: str, folder: Path, *, small: bool = False, seed: int = 1) -> Corpus:
+def make_corpus(
+    name: str, folder: Path, *, small: bool = False, seed: int = 1, most_studies: int | None = None
+) -> Corpus:
     """Write the corpus `name` below `folder`, or read what an earlier call wrote there."""
     recipe = RECIPES[name]
     studies, instances = SMALL[name] if small else (recipe.studies, recipe.instances)
+    studies = min(studies, most_studies or studies)
     root = folder / f"{name}-{studies}x{instances}-seed{seed}"
     written: dict[str, tuple[Path, ...]] = {}
     uids: set[str] = set()
@@ -189,6 +204,30 @@ def make_corpus(name: str, folder: Path, *, small: bool = False, seed: int = 1) 
         written[study_uid] = tuple(files)
     size = sum(path.stat().st_size for files in written.values() for path in files)
     return Corpus(name=name, studies=written, instances=frozenset(uids), size_bytes=size)
+
+
+def make_long(folder: Path, *, number: int, pixel_bytes: int, seed: int = 1) -> Corpus:
+    """Write `number` instances whose pixels are a hole in the file: long to send, quick to make."""
+    root = folder / f"long-{number}x{pixel_bytes}-seed{seed}"
+    recipe = Recipe(modality="CT", sop_class_uid=CTImageStorage, matrix=16, studies=number, instances=1)
+    written: dict[str, tuple[Path, ...]] = {}
+    uids: set[str] = set()
+    for study in range(number):
+        path = root / f"{study:05d}.dcm"
+        written[_uid(seed, "long", study)] = (path,)
+        uids.add(_uid(seed, "long", study, 0))
+        if not path.exists():
+            root.mkdir(parents=True, exist_ok=True)
+            [content] = _study(recipe, "long", seed, study, 1)
+            content.NumberOfFrames = pixel_bytes // 512
+            content.PixelData = b""
+            content.save_as(path, enforce_file_format=True)
+            with path.open("r+b") as file:
+                file.seek(-4, os.SEEK_END)  # Pixel Data comes last; its length is the last thing there (PS3.5 7.1.2)
+                file.write(pixel_bytes.to_bytes(4, "little"))
+                file.truncate(file.tell() + pixel_bytes)
+    size = sum(path.stat().st_size for files in written.values() for path in files)
+    return Corpus(name="long", studies=written, instances=frozenset(uids), size_bytes=size)
 
 
 def _study(recipe: Recipe, name: str, seed: int, study: int, instances: int) -> Iterator[Dataset]:

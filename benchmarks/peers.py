@@ -1,100 +1,156 @@
-"""The servers that an ingest run compares: ours, DCMTK's storescp, and Orthanc, each as it is best tuned."""
+"""What a server under test is, and the loop without a server that says what the disk can do."""
 
 from __future__ import annotations
 
-import json
-import socket
-import sqlite3
-import subprocess
-import sys
+import hashlib
+import multiprocessing
+import os
+import resource
+import shutil
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any, ClassVar
 
-import urllib3
-
+from benchmarks.clients import Client
 from benchmarks.corpora import Corpus
-from benchmarks.sender import VERIFICATION, Association
+from benchmarks.sampler import Sampler
+from benchmarks.sender import VERIFICATION, Association, Part10, map_file
 from tests.servers.dcmtk import NO_DELAY, dcmtk
-from tests.servers.process import Program, Server, find_program, free_port
+from tests.servers.process import Program, Server, free_port
 
 
 class MissingError(RuntimeError):
-    """A run that lost an instance gives no number."""
+    """A run that lost or changed an instance gives no number."""
 
 
-class Peer(ABC):
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One corpus sent once."""
+
+    instances: int
+    size_bytes: int
+    seconds: float
+    cpu_s: float
+    peak_bytes: int = 0
+    peak_rss_bytes: int = 0
+    store_s: Sequence[float] = field(default=(), repr=False)
+    others: float | None = None
+    """Share of the machine that others used meanwhile, where it was looked at."""
+
+
+class Contestant(ABC):
+    """Something that takes a corpus in."""
+
+    name: str
+    promise: str
+    """What has happened before Success is answered."""
+
+    @abstractmethod
+    def run(self, corpus: Corpus, lanes: int, client: Client, work: Path) -> Run:
+        """Take the corpus in, on an empty folder below `work`, and check that all of it is there."""
+
+
+class Peer(Contestant):
     """A server under test."""
 
-    name: ClassVar[str]
-    aet: ClassVar[str]
-    promise: ClassVar[str]
-    """What has happened before Success is answered."""
+    aet: str
+    stow: str = ""
+    """Path of its STOW-RS resource."""
 
     def __init__(self) -> None:
         self.dicom_port = free_port()
+        self.http_port = free_port()
+
+    def run(self, corpus: Corpus, lanes: int, client: Client, work: Path) -> Run:
+        """Start the server, send, stop the clock, check."""
+        folder = self.workplace(work) / "server"
+        os.sync()  # what the previous run left to write is not this run's burden
+        try:
+            with self.running(folder) as pids, Sampler(pids) as sampler:
+                seconds, store_s = client(self, corpus, lanes, sampler.start)
+                sampler.stop()
+                self.check(folder, corpus)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return Run(
+            instances=len(corpus.instances),
+            size_bytes=corpus.size_bytes,
+            seconds=seconds,
+            cpu_s=sampler.cpu_s,
+            peak_bytes=sampler.peak_bytes,
+            peak_rss_bytes=sampler.peak_rss_bytes,
+            store_s=store_s,
+            others=sampler.others,
+        )
 
     @contextmanager
-    def running(self, folder: Path) -> Iterator[Server]:
-        """Run the server on an empty `folder`, from its first answered C-ECHO on."""
+    def running(self, folder: Path) -> Iterator[list[int]]:
+        """Run the server on an empty `folder`, from its first answer on; yield what its cost is measured of."""
         folder.mkdir(parents=True)
-        program = Program(
-            name=self.name,
-            command=self.command(folder),
-            folder=folder,
-            is_ready=self._echo,
-            env=NO_DELAY,  # Orthanc is built on DCMTK too
-        )
-        with Server(program, f"127.0.0.1:{self.dicom_port}") as server:
-            yield server
+        with ExitStack() as stack:
+            behind = self.start_behind(folder, stack)
+            program = Program(
+                name=self.name,
+                command=self.command(folder),
+                folder=folder,
+                is_ready=self.ask,
+                env=NO_DELAY | self.environment(folder),  # Orthanc is built on DCMTK too
+            )
+            server = stack.enter_context(Server(program, ""))
+            self.check_running(folder, server.pid)
+            yield [server.pid, *behind]
+
+    def start_behind(self, folder: Path, stack: ExitStack) -> list[int]:  # noqa: ARG002 - most need none
+        """Start what the server stores in, to be stopped by `stack`; return the process ids."""
+        return []
 
     @abstractmethod
     def command(self, folder: Path) -> list[str]:
         """Return the command that runs the server in the foreground."""
 
+    def environment(self, folder: Path) -> dict[str, str]:  # noqa: ARG002 - most need none
+        """Return what the server needs in its environment."""
+        return {}
+
+    def check_running(self, folder: Path, pid: int) -> None:
+        """Raise unless the running server is what its name says."""
+
     @abstractmethod
     def stored(self, folder: Path, corpus: Corpus) -> set[str]:
         """Return the SOP Instance UIDs that the running server holds of the corpus's studies."""
 
+    @abstractmethod
+    def data_set(self, folder: Path, uid: str) -> bytes | memoryview:
+        """Return the data set bytes of an instance that the running server holds."""
+
     def check(self, folder: Path, corpus: Corpus) -> None:
-        """Raise `MissingError` unless the server holds exactly what was sent."""
+        """Raise `MissingError` unless the server holds exactly what was sent, and a sample has the same bytes."""
         stored = self.stored(folder, corpus)
         if stored != corpus.instances:
-            lost = len(corpus.instances - stored)
-            raise MissingError(f"{self.name}: {lost} of {len(corpus.instances)} {corpus.name} instances are missing")
+            lost, more = len(corpus.instances - stored), len(stored - corpus.instances)
+            raise MissingError(
+                f"{self.name}: {lost} of {len(corpus.instances)} {corpus.name} instances are missing, {more} too many"
+            )
+        for path in corpus.sample():
+            sent = Part10.map(path)
+            kept = self.data_set(folder, sent.sop_instance_uid)
+            if hashlib.sha256(kept).digest() != hashlib.sha256(sent.dataset).digest():
+                raise MissingError(f"{self.name}: {path.name} of {corpus.name} was changed")
 
     def workplace(self, work: Path) -> Path:
         """Return where the server's folder is made: on the same disk for all."""
         return work
 
-    def _echo(self) -> None:
+    def ask(self) -> None:
+        """Return once the server answers."""
         association = Association(self.dicom_port, self.aet, [VERIFICATION])
         association.echo()
         association.release()
-
-
-class Roi(Peer):
-    """Our gateway with nothing configured: SQLite and a directory."""
-
-    name = "roi gateway"
-    aet = "ROI"
-    promise = "object, folder and row synced"
-
-    def command(self, folder: Path) -> list[str]:
-        """Run the gateway role alone, as the distributed set-up does."""
-        options = ["--data", str(folder / "data"), "--dicom-port", str(self.dicom_port), "--aet", self.aet]
-        return [sys.executable, "-m", "roi.cli", "gateway", *options]
-
-    def stored(self, folder: Path, corpus: Corpus) -> set[str]:  # noqa: ARG002 - the peers' common form
-        """Read the catalogue, and look at each object's length."""
-        with closing(sqlite3.connect(f"file:{folder}/data/catalogue.sqlite?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT sop_instance_uid, object_key, size_bytes FROM instances").fetchall()
-        return {uid for uid, key, size in rows if self._object(folder, key).stat().st_size == size}
-
-    def _object(self, folder: Path, key: str) -> Path:
-        return folder / "data/store/objects" / key[:2] / key
 
 
 class Storescp(Peer):
@@ -115,91 +171,74 @@ class Storescp(Peer):
         """Take the UIDs out of the file names, ``MODALITY.UID``."""
         return {path.name.split(".", 1)[1] for path in (folder / "files").iterdir() if path.stat().st_size > 0}
 
+    def data_set(self, folder: Path, uid: str) -> memoryview:
+        """Read the file of that name."""
+        [path] = (folder / "files").glob(f"*.{uid}")
+        return Part10.map(path).dataset
 
-class Orthanc(Peer):
-    """Orthanc with SQLite, tuned: no Nagle, 128 KiB PDUs, 8 threads, durability as shipped.
 
-    `root` is a folder with a Debian of its own (`make_chroot`); None runs the installed one.
+class BareLoop(Contestant):
+    """No server: as many threads as senders write each file, sync it, and sync its folder, one after the other.
+
+    What no archive that keeps our promise with a file an instance can pass.
     """
 
-    aet = "ORTHANC"
-    promise = "file synced, row in WAL (NORMAL)"
+    name = "bare loop"
+    promise = "file and folder synced; no network, digest or index"
 
-    def __init__(self, root: Path | None = None) -> None:
-        super().__init__()
-        self._root = root
-        self._http_port = free_port()
-        version = subprocess.run([*self._enter(), "Orthanc", "--version"], capture_output=True, text=True, check=True)
-        self.name = f"orthanc {version.stdout.split()[1].split('+')[0]}"  # type: ignore[misc]
-
-    def command(self, folder: Path) -> list[str]:
-        """Configure and run it, inside its folder where it has one."""
-        config = {
-            "StorageDirectory": self._inside(folder / "storage"),
-            "IndexDirectory": self._inside(folder / "index"),
-            "Plugins": [self._inside(self._plugin())],
-            "HttpPort": self._http_port,
-            "HttpBindAddresses": ["127.0.0.1"],
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
-            "DicomAet": self.aet,
-            "DicomPort": self.dicom_port,
-            "DefaultEncoding": "Utf8",
-            "MaximumPduLength": 131072,
-            "DicomThreadsCount": 8,
-        }
-        (folder / "config.json").write_text(json.dumps(config, indent=1))
-        return [*self._enter(), "Orthanc", self._inside(folder / "config.json")]
-
-    def stored(self, folder: Path, corpus: Corpus) -> set[str]:  # noqa: ARG002 - the peers' common form
-        """Ask over QIDO-RS (PS3.18 10.6)."""
-        return {uid for study in corpus.studies for uid in self._instances(study)}
-
-    def workplace(self, work: Path) -> Path:
-        """Keep the data inside its own folder, which must be on the disk that the others write to."""
-        if self._root is None:
-            return work
-        place = self._root / "srv"
-        if place.stat().st_dev != work.stat().st_dev:
-            raise MissingError(f"{self._root} and {work} lie on different disks: put both on one")
-        return place / work.name
-
-    def _instances(self, study: str) -> list[str]:
-        url = f"http://127.0.0.1:{self._http_port}/dicom-web/studies/{study}/instances"
-        answer = urllib3.request("GET", url, headers={"Accept": "application/dicom+json"}, timeout=60)
-        items: list[dict[str, Any]] = answer.json()
-        return [item["00080018"]["Value"][0] for item in items]
-
-    def _enter(self) -> list[str]:
-        return ["chroot", str(self._root)] if self._root else []
-
-    def _inside(self, path: Path) -> str:
-        return f"/{path.relative_to(self._root)}" if self._root else str(path)
-
-    def _plugin(self) -> Path:
-        folder = (self._root or Path("/")) / "usr/share/orthanc/plugins"
-        return folder / "libOrthancDicomWeb.so"
-
-
-def make_chroot(folder: Path) -> None:
-    """Unpack a Debian 13 with Orthanc 1.12 into `folder`, where it is not there yet: 1 GB, under a minute.
-
-    Nothing is mounted into it.  Needs root and debootstrap; packages come from where this machine's apt gets its own.
-    """
-    if not (folder / "usr/sbin/Orthanc").exists():
-        places = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"],
-            capture_output=True,
-            text=True,
-            check=True,
+    def run(self, corpus: Corpus, lanes: int, client: Client, work: Path) -> Run:  # noqa: ARG002 - nobody sends
+        """Write the files in a process of its own, which tells what it used."""
+        folder = work / "bare"
+        for number in range(256):  # as many folders as our store has
+            (folder / f"{number:02x}").mkdir(parents=True)
+        os.sync()
+        context = multiprocessing.get_context("fork")
+        answer: Queue[tuple[float, float, list[float]]] = context.Queue()
+        process = context.Process(target=_write_all, args=(corpus.parts(lanes), folder, answer))
+        try:
+            process.start()
+            seconds, cpu_s, store_s = answer.get(timeout=600)
+            process.join()
+            written = sum(path.stat().st_size for path in folder.glob("*/*"))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if written != corpus.size_bytes:
+            raise MissingError(f"{self.name}: wrote {written} of {corpus.size_bytes} bytes")
+        return Run(
+            instances=len(corpus.instances), size_bytes=corpus.size_bytes, seconds=seconds, cpu_s=cpu_s, store_s=store_s
         )
-        mirror = [place for place in places.stdout.splitlines() if place.endswith("/debian")][:1]
-        packages = "--include=orthanc,orthanc-dicomweb"
-        subprocess.run(["debootstrap", "--variant=minbase", packages, "trixie", str(folder), *mirror], check=True)
-    # Orthanc looks its own name up for each DICOMweb answer: five seconds where nobody answers
-    (folder / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
 
 
-def installed_orthanc() -> bool:
-    """Tell whether the machine has an Orthanc of its own."""
-    return find_program("Orthanc") is not None
+def _write_all(parts: Sequence[Sequence[Path]], folder: Path, answer: Queue[tuple[float, float, list[float]]]) -> None:
+    sources = [
+        [(map_file(path), _shelf(folder, path) / f"{path.parent.name}-{path.name}") for path in part] for part in parts
+    ]
+    store_s: list[float] = []
+    threads = [threading.Thread(target=_write_each, args=(part, store_s)) for part in sources]
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    answer.put((seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, store_s))
+
+
+def _write_each(part: Sequence[tuple[memoryview, Path]], store_s: list[float]) -> None:
+    for source, target in part:
+        began = time.perf_counter()
+        with target.open("xb", buffering=0) as file:
+            left = source
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        shelf = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(shelf)
+        os.close(shelf)
+        store_s.append(time.perf_counter() - began)
+
+
+def _shelf(folder: Path, path: Path) -> Path:
+    return folder / hashlib.sha256(str(path).encode()).hexdigest()[:2]

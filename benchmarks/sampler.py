@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -11,52 +14,81 @@ _EVERY_S = 0.2
 
 
 class Sampler:
-    """Measures a process and its descendants over a `with` block.
+    """Measures processes and their descendants over a `with` block, from `start` on.
 
     After it, `cpu_s` is their user and system time, with that of children reaped meanwhile; `peak_bytes` the largest
-    proportional set size seen, in which memory that processes share is counted once.
+    proportional set size seen, in which memory that processes share is counted once; `peak_rss_bytes` the largest
+    resident set that any one of them ever had, which the kernel itself keeps (VmHWM, proc(5)); `others` the share of
+    the machine that neither they nor our own clients used: how busy it was besides.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._roots = [psutil.Process(pid) for pid in pids]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.cpu_s = 0.0
         self.peak_bytes = 0
+        self.peak_rss_bytes = 0
+        self.others = 0.0
 
     def start(self) -> None:
         """Count from now on."""
+        self._machine_s = _machine_s()
+        self._clients_s = _clients_s()
         self.cpu_s = -self._cpu_s()
         self._thread.start()
+
+    def stop(self) -> None:
+        """Count no further; to be called once the clients are done and reaped."""
+        self._stop.set()
+        if not self._thread.is_alive():
+            return
+        self._thread.join()
+        self._look()
+        self.cpu_s += self._cpu_s()
+        busy, passed = (after - before for before, after in zip(self._machine_s, _machine_s(), strict=True))
+        ours = self.cpu_s + _clients_s() - self._clients_s
+        self.others = max(0.0, busy - ours) / passed if passed else 0.0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._look()
-        self.cpu_s += self._cpu_s()
+        self.stop()
 
     def _watch(self) -> None:
         while not self._stop.wait(_EVERY_S):
             self._look()
 
     def _look(self) -> None:
-        self.peak_bytes = max(self.peak_bytes, sum(_pss(process) for process in self._tree()))
+        tree = self._tree()
+        self.peak_bytes = max(self.peak_bytes, sum(_pss(process) for process in tree))
+        self.peak_rss_bytes = max(self.peak_rss_bytes, *(_highest_rss(process) for process in tree))
 
     def _cpu_s(self) -> float:
         return sum(_cpu_s(process) for process in self._tree())
 
     def _tree(self) -> list[psutil.Process]:
-        return [self._root, *self._root.children(recursive=True)]
+        return [process for root in self._roots for process in (root, *root.children(recursive=True))]
+
+
+def _machine_s() -> tuple[float, float]:
+    """Return the processor seconds that the machine has worked, and those that have passed on all cores."""
+    times = psutil.cpu_times()
+    idle = times.idle + times.iowait
+    passed = idle + times.user + times.system + times.nice + times.irq + times.softirq + times.steal
+    return passed - idle, passed
+
+
+def _clients_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _cpu_s(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
-    except psutil.NoSuchProcess:
+    except psutil.NoSuchProcess:  # ended between the listing and the look: its parent has its time by now
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
 
@@ -64,5 +96,14 @@ def _cpu_s(process: psutil.Process) -> float:
 def _pss(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
-    except psutil.NoSuchProcess:
+    except psutil.NoSuchProcess:  # as above
         return 0
+
+
+def _highest_rss(process: psutil.Process) -> int:
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # as above
+        return 0
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")  # a zombie has none
+    return int(line.split()[1]) * 1024

@@ -41,8 +41,11 @@ class Part10:
     @classmethod
     def map(cls, path: Path) -> Self:
         """Map a file whose meta is as pydicom writes it (PS3.10 7.1)."""
-        with path.open("rb") as file:
-            view = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+        return cls.read(map_file(path))
+
+    @classmethod
+    def read(cls, view: memoryview) -> Self:
+        """Take a file apart that is in memory already."""
         meta_end = 144 + int.from_bytes(view[140:144], "little")
         meta: dict[int, str] = {}
         position = 144
@@ -61,6 +64,12 @@ class Part10:
             transfer_syntax_uid=meta[0x10],
             dataset=view[meta_end:],
         )
+
+
+def map_file(path: Path) -> memoryview:
+    """Map a file into memory, to be read only."""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
 class Association:
