@@ -6,8 +6,9 @@ DIMSE, STOW-RS and import come through here, so that all keep the same promise: 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,8 @@ from pacs_gateway.errors import (
 )
 from pacs_gateway.header import HEAD_BYTES, is_uid, read_header, unreadable_beyond
 from pacs_gateway.part10 import FileMeta, split_meta, write_meta
-from storage.errors import ObjectStoreUnavailable, OutOfSpace
+from storage.archive import utc_now
+from storage.errors import ObjectStoreUnavailable, OutOfSpace, Unavailable
 from storage.records import Arrival, Header, Origin, StudyUid, Verdict
 from storage.spool import Spool
 
@@ -54,8 +56,11 @@ class Archive(Protocol):
 class Ingest:
     """The way into an archive.  Any number of threads may use one."""
 
-    def __init__(self, archive: Archive, *, max_instance_bytes: int = MAX_INSTANCE_BYTES) -> None:
+    def __init__(
+        self, archive: Archive, *, max_instance_bytes: int = MAX_INSTANCE_BYTES, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._archive = archive
+        self._clock = clock
         self._max_instance_bytes = max_instance_bytes
 
     def begin(
@@ -72,7 +77,7 @@ class Ingest:
         """
         if not (is_uid(sop_class_uid) and is_uid(sop_instance_uid)):
             raise CommandUidRejected
-        meta = write_meta(transfer_syntax_uid, sop_class_uid, sop_instance_uid, origin)
+        meta = write_meta(transfer_syntax_uid, sop_class_uid, sop_instance_uid, origin, self._clock())
         self._archive.admit()
         with _storage_errors():
             spool = Spool(self._archive.spool_folder)
@@ -143,8 +148,12 @@ class Reception:
         self._origin = origin
         self._max_bytes = max_bytes
         self._ask_at = _ASK_AGAIN_BYTES
-        with _storage_errors():
-            spool.write_meta(meta)
+        try:
+            with _storage_errors():
+                spool.write_meta(meta)
+        except Unavailable:
+            spool.close()  # nobody else will: there is no reception
+            raise
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
         """Append data set bytes.

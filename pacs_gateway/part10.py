@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from struct import Struct
 from typing import Final
 
@@ -20,11 +21,18 @@ _LONG_LENGTH: Final = Struct("<I")
 
 
 # ----------------------------------------------------------------------------------------------------- writing
-def write_meta(transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, origin: Origin) -> bytes:
+def write_meta(
+    transfer_syntax_uid: str,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    origin: Origin,
+    received: datetime | None = None,
+) -> bytes:
     """Return preamble and file meta information of a data set that came from `origin`.
 
     The preamble is zero whatever the sender's was.  (0002,0016) Source, (0002,0017) Sending and (0002,0018) Receiving
-    Application Entity Title are written where the instance came through an association.
+    Application Entity Title are written where the instance came through an association.  What only we know, by which
+    way and when it came, stands in (0002,0102) Private Information, so that a catalogue can be rebuilt with it.
     """
     source, receiver = _ascii(origin.calling_aet), _ascii(origin.called_aet)
     elements = [
@@ -38,6 +46,9 @@ def write_meta(transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: s
         (0x0017, b"AE", source),
         (0x0018, b"AE", receiver),
     ]
+    if received is not None:
+        told = f"{origin.via}\\{received.isoformat()}"
+        elements += [(0x0100, b"UI", _ascii(IMPLEMENTATION_CLASS_UID)), (0x0102, b"OB", _ascii(told))]
     body = b"".join(_element(number, vr, value) for number, vr, value in elements if value)
     return bytes(128) + b"DICM" + _element(0, b"UL", _LONG_LENGTH.pack(len(body))) + body
 
@@ -48,7 +59,7 @@ def _ascii(text: str) -> bytes:
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
     if len(value) % 2:
-        value += b"\0" if vr == b"UI" else b" "
+        value += b"\0" if vr in {b"UI", b"OB"} else b" "
     if vr == b"OB":
         return _ELEMENT.pack(2, number, vr, 0) + _LONG_LENGTH.pack(len(value)) + value
     return _ELEMENT.pack(2, number, vr, len(value)) + value
@@ -64,6 +75,13 @@ class FileMeta:
     transfer_syntax_uid: str
     length: int
     """Bytes before the data set."""
+    calling_aet: str = ""
+    """(0002,0017) Sending Application Entity Title."""
+    called_aet: str = ""
+    via: str = ""
+    """How it came, where we wrote this file ourselves; see `storage.records.Origin`."""
+    received: datetime | None = None
+    """When it came, where we wrote this file ourselves."""
 
 
 def read_meta(start: bytes) -> FileMeta:
@@ -81,11 +99,16 @@ def read_meta(start: bytes) -> FileMeta:
     values, position = _walk_group_2(start)
     if not values:
         raise Part10Rejected("no file meta information follows the preamble")
+    via, received = _private_information(values)
     meta = FileMeta(
         sop_class_uid=_uid(values, 0x0002),
         sop_instance_uid=_uid(values, 0x0003),
         transfer_syntax_uid=_uid(values, 0x0010),
         length=position,
+        calling_aet=_uid(values, 0x0017),
+        called_aet=_uid(values, 0x0018),
+        via=via,
+        received=received,
     )
     if not meta.transfer_syntax_uid:
         raise Part10Rejected("the file meta information names no transfer syntax")
@@ -110,6 +133,17 @@ def _walk_group_2(start: bytes) -> tuple[dict[int, bytes], int]:
         values.setdefault(number, start[position : position + length])
         position += length
     return values, position
+
+
+def _private_information(values: dict[int, bytes]) -> tuple[str, datetime | None]:
+    """Return way and time of arrival; nothing where another program's, or no, private information is there."""
+    if _uid(values, 0x0100) != IMPLEMENTATION_CLASS_UID:
+        return "", None
+    via, _, received = _uid(values, 0x0102).partition("\\")
+    try:
+        return via, datetime.fromisoformat(received)
+    except ValueError:  # not what we write: damaged, and only the time of arrival is lost
+        return "", None
 
 
 def _uid(values: dict[int, bytes], number: int) -> str:

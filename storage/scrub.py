@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.archive import utc_now
-from storage.catalog import damages, references, removals, upkeep
+from storage.catalog import damages, references, removals
 from storage.catalog.damages import Damage
-from storage.errors import CatalogueUnavailable, ObjectMissing, StorageError
+from storage.errors import CatalogueUnavailable, ObjectMissing
 from storage.removal import remove_object
+from storage.turn import Stopped, turn_at
 
 if TYPE_CHECKING:
     from storage.archive import Archive
-    from storage.catalog.upkeep import Run
     from storage.records import ObjectKey
+    from storage.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +30,7 @@ AFTER = timedelta(hours=24)
 RATE_MB_S = 20.0
 _CHUNK = 1 << 20
 _PAGE = 500
-_BEAT_S = 10.0
 _LONGEST_RECEPTION = timedelta(days=1)
-
-
-class ScrubUnderWay(StorageError):
-    """Another scrub is under way; it ends by itself."""
-
-
-class LeaseLost(StorageError):
-    """Another process has taken over this scrub, since this one was not heard of for too long."""
-
-
-class Stopped(StorageError):
-    """The scrub was asked to stop; the next one goes on where it was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,15 +81,15 @@ def scrub(
 
     Raises
     ------
-    ScrubUnderWay
+    UnderWay
         Another process is at it.
     Stopped
         `manner.stopped` said so.
     Unavailable
         Object store or catalogue does not answer; what was found so far is kept.
     """
-    with _claimed(archive, manner) as work:
-        work.actor = actor
+    with turn_at(archive.database, KIND, clock=manner.clock) as turn:
+        work = _Work(archive, manner, turn, actor)
         work.check(on_progress)
         work.list_unreferenced()
         work.remove_marked()
@@ -116,18 +100,15 @@ def scrub(
 class _Work:
     """One process's part in a run."""
 
-    actor = KIND
-
-    def __init__(self, archive: Archive, manner: Manner, run: Run, owner: str) -> None:
+    def __init__(self, archive: Archive, manner: Manner, turn: Turn, actor: str) -> None:
         self._archive = archive
         self._manner = manner
-        self._run = run
-        self._owner = owner
-        self._position = run.position
-        self.figures = Figures(**run.figures)
+        self._turn = turn
+        self._actor = actor
+        self._position = turn.run.position
+        self.figures = Figures(**turn.run.figures)
         self._started = time.monotonic()
         self._read_here = 0
-        self._beat_at = time.monotonic() + _BEAT_S
 
     # ------------------------------------------------------------------------------------------------- what is needed
     def check(self, on_progress: Callable[[int, int], None]) -> None:
@@ -172,9 +153,9 @@ class _Work:
             if not references.needed(tx, [key]):
                 return None
             if damage is None:
-                self._count(restored=int(damages.mend(tx, key, actor=self.actor, now=now)))
+                self._count(restored=int(damages.mend(tx, key, actor=self._actor, now=now)))
                 return None
-            new = damages.note(tx, key, damage, actor=self.actor, now=now)
+            new = damages.note(tx, key, damage, actor=self._actor, now=now)
         if new:
             fields = {"action": "object-damaged", "object": key, "reason": damage.value}
             logger.error("an object is not what was received", extra=fields)
@@ -232,17 +213,8 @@ class _Work:
     # ------------------------------------------------------------------------------------------------------ the run
     def end(self) -> None:
         """Note that the run is over, and what it found."""
-        now = self._manner.clock()
-        with self._archive.database.write() as tx:
-            upkeep.end(tx, self._run, figures=asdict(self.figures), now=now)
-        fields = {"action": "scrub-ended", "objects": self.figures.checked}
-        logger.info("scrub ended", extra=fields)
-
-    def let_go(self) -> None:
-        """Leave the run to whoever comes next."""
-        self._beat()
-        with self._archive.database.write() as tx:
-            upkeep.let_go(tx, self._run, owner=self._owner)
+        self._turn.end(asdict(self.figures))
+        logger.info("scrub ended", extra={"action": "scrub-ended", "objects": self.figures.checked})
 
     def _count(self, **more: int) -> None:
         self.figures = replace(self.figures, **{name: getattr(self.figures, name) + by for name, by in more.items()})
@@ -258,41 +230,10 @@ class _Work:
 
     def _beat_in_time(self) -> None:
         if self._manner.stopped():
+            self._beat()
             raise Stopped
-        if time.monotonic() >= self._beat_at:
+        if self._turn.is_due:
             self._beat()
 
     def _beat(self) -> None:
-        self._beat_at = time.monotonic() + _BEAT_S
-        with self._archive.database.write() as tx:
-            kept = upkeep.beat(
-                tx,
-                self._run,
-                owner=self._owner,
-                position=self._position,
-                figures=asdict(self.figures),
-                now=self._manner.clock(),
-            )
-        if not kept:
-            raise LeaseLost
-
-
-@contextmanager
-def _claimed(archive: Archive, manner: Manner) -> Iterator[_Work]:
-    owner = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
-    with archive.database.write() as tx:
-        run = upkeep.claim(tx, KIND, owner=owner, now=manner.clock(), is_dead=_is_dead)
-    if run is None:
-        raise ScrubUnderWay
-    work = _Work(archive, manner, run, owner)
-    try:
-        yield work
-    except (Stopped, KeyboardInterrupt):
-        work.let_go()
-        raise
-
-
-def _is_dead(owner: str) -> bool:
-    """Tell whether an owner is known to live no longer: a process of this machine that is not there."""
-    host, pid, _ = owner.rsplit(":", 2)
-    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()
+        self._turn.beat(self._position, asdict(self.figures))

@@ -22,6 +22,7 @@ from pacs_gateway.part10 import MAX_META_BYTES, read_meta, write_meta
 from storage.errors import ObjectStoreUnavailable, OutOfSpace
 from storage.records import InstanceUid, Origin, Verdict
 from storage.spool import Spool
+from tests.builders import START, Clock
 from tests.unit.pacs_gateway.archive import MemoryArchive
 from tests.unit.pacs_gateway.datasets import data_set, sop_uids
 
@@ -63,10 +64,10 @@ def test_long_header_is_read_to_its_end(archive: MemoryArchive) -> None:
 def test_file_is_kept_with_our_meta_and_its_own_data_set(archive: MemoryArchive, size: int) -> None:
     file = part10()
     chunks = [file[start : start + size] for start in range(0, len(file), size)]
-    verdict, header = Ingest(archive).part10(chunks, STOW)
+    verdict, header = Ingest(archive, clock=Clock()).part10(chunks, STOW)
     arrival, content = archive.kept[InstanceUid(UID)]
     assert (verdict, header, arrival.origin) == (Verdict.STORED, arrival.header, STOW)
-    assert content == write_meta(EXPLICIT, CT, UID, STOW) + data_set()
+    assert content == write_meta(EXPLICIT, CT, UID, STOW, START) + data_set()
     assert b"ELSEWHERE" not in content
 
 
@@ -93,8 +94,8 @@ def test_their_preamble_is_not_kept(archive: MemoryArchive) -> None:  # R-32
     ],
 )
 def test_poor_or_wrong_meta_is_made_good_from_the_data_set(archive: MemoryArchive, meta: bytes) -> None:
-    assert Ingest(archive).part10([part10(meta=meta)], STOW)[0] is Verdict.STORED
-    assert archive.kept[InstanceUid(UID)][1] == write_meta(EXPLICIT, CT, UID, STOW) + data_set()
+    assert Ingest(archive, clock=Clock()).part10([part10(meta=meta)], STOW)[0] is Verdict.STORED
+    assert archive.kept[InstanceUid(UID)][1] == write_meta(EXPLICIT, CT, UID, STOW, START) + data_set()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,18 @@ def test_reception_that_is_not_finished_leaves_nothing(archive: MemoryArchive) -
 
 
 def test_meta_written_is_meta_read() -> None:
-    meta = write_meta(EXPLICIT, CT, UID, Origin(via="dimse", calling_aet="ODD", called_aet="EVEN"))
+    origin = Origin(via="dimse", calling_aet="ODD", called_aet="EVEN")
+    meta = write_meta(EXPLICIT, CT, UID, origin, START)
     found = read_meta(meta + data_set())
     assert (found.transfer_syntax_uid, found.sop_class_uid, found.sop_instance_uid) == (EXPLICIT, CT, UID)
+    assert (found.calling_aet, found.called_aet, found.via, found.received) == ("ODD", "EVEN", "dimse", START)
     assert found.length == len(meta)
+
+
+@pytest.mark.parametrize("damage", [(b"2026-03", b"2026+03"), (b"dimse", b"dims\xff"), (b"2.25.2950", b"2.25.3950")])
+def test_private_information_that_is_not_ours_or_not_whole_refuses_nothing(damage: tuple[bytes, bytes]) -> None:
+    meta = write_meta(EXPLICIT, CT, UID, Origin(via="dimse"), START)
+    at = meta.rindex(damage[0])
+    found = read_meta(meta[:at] + damage[1] + meta[at + len(damage[0]) :] + data_set())
+    assert (found.sop_instance_uid, found.length) == (UID, len(meta))
+    assert found.received in {None, START}

@@ -15,7 +15,8 @@ from storage.catalog import changes, damages, studies, upkeep
 from storage.errors import CatalogueUnavailable
 from storage.records import ObjectKey, StudyUid, Verdict
 from storage.removal import remove_object
-from storage.scrub import Manner, ScrubUnderWay, Stopped, scrub
+from storage.scrub import Manner, scrub
+from storage.turn import Stopped, UnderWay
 from storage.verify import verify
 from tests.builders import Clock, archive, header, keep
 
@@ -124,7 +125,7 @@ def test_a_killed_scrub_is_taken_over_once_its_lease_is_over(kept: Archive, cloc
     keep(kept, header())
     with kept.database.write() as tx:
         upkeep.claim(tx, "scrub", owner="elsewhere:1:1", now=clock.now, is_dead=lambda _: False)
-    with pytest.raises(ScrubUnderWay):
+    with pytest.raises(UnderWay):
         scrub(kept, _manner(clock), actor="test")
     clock.go(upkeep.LEASE.total_seconds() + 1)
     assert scrub(kept, _manner(clock), actor="test").clean
