@@ -106,8 +106,16 @@ def delete_instances(tx: Transaction, study_pk: int, uids: Sequence[InstanceUid]
             modalities="\\".join(sorted({row.modality for row in found if row.modality})),
             series_count=len(found),
             instance_count=sum(row.instance_count for row in found),
+            received_first=_of_those_left(sa.func.min, _studies.c.received_first),
+            received_last=_of_those_left(sa.func.max, _studies.c.received_last),
         )
     )
+
+
+def _of_those_left(extreme: Any, before: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:  # noqa: ANN401 - sa.func.min or max
+    """Return when the first or last of a study's instances came; what it was where none is left."""
+    times = sa.select(extreme(_instances.c.received_at)).where(_instances.c.study_pk == _studies.c.id)
+    return sa.func.coalesce(times.scalar_subquery(), before)
 
 
 def _quarantined(tx: Transaction, target: Target, instances: Sequence[Buried]) -> list[Buried]:
@@ -156,7 +164,7 @@ def _reopen(tx: Transaction, study: sa.Row[Any], now: datetime) -> list[dict[str
     tx.execute(
         sa.update(_studies)
         .where(_studies.c.id == study.id)
-        .values(state=state, revision=revision, received_last=now, released_at=now, quiet_until=now)
+        .values(state=state, revision=revision, released_at=now, quiet_until=now)
     )
     # What is left counts as what this revision brought: it is what models are asked about.
     tx.execute(sa.update(_instances).where(_instances.c.study_pk == study.id).values(revision=revision))
