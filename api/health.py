@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 
 from api.answers import as_json
-from api.context import Context
+from api.context import ApiContext, Context
 from api.problems import RETRY_AFTER_S
 from inference.errors import InferenceError
-from storage.errors import StorageError
+from storage.catalog import landings
+from storage.errors import StorageError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +34,32 @@ def ready(context: Context) -> Response:
     An archive without room still answers 200: a balancer must not keep readers away from what is kept.
     """
     checks = {name: _check(name, ping) for name, ping in context.pings.items()}
+    told = {"checks": checks, **_landing(context)}
     if {name for name, word in checks.items() if word != "ok"} == {"room"}:
-        return as_json({"status": "read-only", "checks": checks})
+        return as_json({"status": "read-only", **told})
     if all(word == "ok" for word in checks.values()):
-        return as_json({"status": "ready", "checks": checks})
-    return as_json({"status": "not ready", "checks": checks}, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
+        return as_json({"status": "ready", **told})
+    return as_json({"status": "not ready", **told}, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _landing(context: ApiContext) -> dict[str, object]:
+    """Return what waits in landing zones for the object store, by host; nothing where nothing waits."""
+    try:
+        with context.archive.database.read() as tx:
+            backlogs = landings.backlogs(tx)
+    except Unavailable:  # said by the check of the catalogue
+        return {}
+    rows = [
+        {
+            "host": each.place.host,
+            "objects": each.objects,
+            "bytes": each.size_bytes,
+            "oldest_s": round(max(0.0, (context.clock() - each.oldest).total_seconds())),
+            "attempts": each.attempts,
+        }
+        for each in backlogs
+    ]
+    return {"landing": rows} if rows else {}
 
 
 def _check(name: str, ping: Callable[[], None]) -> str:

@@ -18,9 +18,10 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from inference import triage
-from inference.errors import RunDied, RunFailed, RunHung
+from inference.errors import ObjectsAway, RunDied, RunFailed, RunHung
 from models import registry, runtime
 from models.errors import ModelError
+from storage.errors import Unavailable
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -116,6 +117,8 @@ class ModelProcess:
             The process died.
         RunFailed
             The model raised an error.
+        ObjectsAway
+            The objects could not be read for now.
         """
         assert self._pipe is not None, "warm() comes first"  # noqa: S101 - a bug of ours, not an input
         deadline = time.monotonic() + limit_s
@@ -125,6 +128,8 @@ class ModelProcess:
                 self.stop()
                 raise RunHung(f"no answer within {limit_s:g} s")
         if isinstance(answer, Failure):
+            if answer.reason == ObjectsAway.reason:
+                raise ObjectsAway(answer.message)
             raise RunFailed(answer.message, reason=answer.reason)
         return answer  # type: ignore[no-any-return]
 
@@ -199,6 +204,9 @@ def _answer(
     extra = {"action": "prediction-made", "job": request.job, "model": request.model_id}
     try:
         result = triage.run(request, model, objects, runtime=facts)
+    except Unavailable as error:
+        logger.warning("objects away", extra={**extra, "action": "objects-away", "error": type(error).__name__})
+        return Failure(reason=ObjectsAway.reason, message=type(error).__name__)
     except MemoryError:
         logger.exception("run failed", extra={**extra, "action": "run-failed"})
         return Failure(reason="memory", message="MemoryError")

@@ -5,6 +5,7 @@ InferenceError
 ├── RunFailed                a run that gave no answer; carries a stable reason code
 │   ├── RunHung
 │   └── RunDied
+├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
 └── DispatcherMisconfigured  the dispatch URL cannot work
 """
@@ -49,6 +50,12 @@ class RunDied(RunFailed):
     """The model's process died."""
 
     reason = "process_died"
+
+
+class ObjectsAway(InferenceError):
+    """The objects of a study cannot be read for now; the run is not counted."""
+
+    reason = "objects_away"
 
 
 class DispatcherUnavailable(InferenceError):

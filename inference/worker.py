@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from inference import priority
 from inference.completion import Completer
-from inference.errors import RunFailed
+from inference.errors import ObjectsAway, RunFailed
 from inference.loop import Loop
 from inference.triage import RunRequest
-from storage.catalog import jobs, results, studies
+from storage.catalog import jobs, landings, results, studies
 from storage.records import JobState, Outcome, TriageResult
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class Worker:
     """One worker process: a loop that completes studies and a loop that runs jobs.
 
     Any number of workers may share a catalogue: the claim decides who runs a job, and a run whose lease was lost
-    commits nothing.  Without a model process (no torch here) studies still complete and jobs wait, visibly.
+    commits nothing.  `here` is the id of the landing zone that this process can read, where there is one: a job whose
+    objects are on their way from another one waits.  Without a model process (no torch here) studies still complete
+    and jobs wait, visibly.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class Worker:
         cards: Sequence[ModelCard],
         model: ModelProcess | None,
         clock: Callable[[], datetime],
+        here: str = "",
         pace: Pace = Pace(),
     ) -> None:
         self._database = database
+        self._here = here
         self._dispatcher = dispatcher
         self._cards = {card.id: card for card in cards}
         self._model = model
@@ -109,12 +113,14 @@ class Worker:
         with self._database.write() as tx:
             jobs.release_expired(tx, now=now)
             spent = jobs.take_over_spent(tx, owner=self._owner, lease=lease, now=now)
+            landings.note_jobs(tx, here=self._here)
         for job in spent:
             self._park(job, reason="process_died", detail="the worker died with it, again and again")
 
     def _claim(self) -> Job | None:
         with self._database.write() as tx:
-            return jobs.claim(tx, owner=self._owner, lease=timedelta(seconds=self._pace.lease_s), now=self._clock())
+            lease = timedelta(seconds=self._pace.lease_s)
+            return jobs.claim(tx, owner=self._owner, lease=lease, now=self._clock(), here=self._here)
 
     def _model_is_ready(self) -> bool:
         """Have the models loaded once something may need them; False while they load, or cannot."""
@@ -160,6 +166,9 @@ class Worker:
         logger.info("run starts", extra={"action": "run-starts", **job.log_context()})
         try:
             result = self._ask(request, _Beat(self._database, job, self._owner, self._clock, self._pace))
+        except ObjectsAway as error:
+            self._postpone(job, error)
+            return
         except RunFailed as error:
             self._failed(job, error)
             return
@@ -172,6 +181,11 @@ class Worker:
         if self._model is None:
             raise RunFailed("no model process")
         return self._model.run(request, limit_s=self._pace.run_limit_s, on_beat=beat)
+
+    def _postpone(self, job: Job, error: ObjectsAway) -> None:
+        logger.warning("run postponed", extra={"action": "run-postponed", "reason": str(error), **job.log_context()})
+        with self._database.write() as tx:
+            jobs.postpone(tx, job.id, owner=self._owner, reason=error.reason, now=self._clock())
 
     def _failed(self, job: Job, error: RunFailed) -> None:
         logger.warning("run failed", extra={"action": "run-failed", "reason": error.reason, **job.log_context()})

@@ -31,6 +31,7 @@ VERDICTS: Final = {
 }
 
 ERRORS: Final = (
+    (storage.LandingFull, Status(code=0xA700, comment="Landing zone is full; send again later")),
     (storage.OutOfSpace, Status(code=0xA700, comment="No storage space left; send again later")),
     (storage.Unavailable, Status(code=0xA700, comment="Archive is not available; send again later")),
     (ours.InstanceTooLarge, Status(code=0xA700, comment="Instance is longer than this archive takes")),

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roi import landing as landing_zone
 from roi.folder import prepare_data_folder
 from storage.adapters import open_store
 from storage.archive import Archive, utc_now
 from storage.database import Database
+from storage.landing import LandedObjects, Landing, LateStore
 from storage.migrate import migrate
 from storage.room import Mark, Room
 from storage.spool import Spool
@@ -41,14 +44,29 @@ def open_database(settings: Settings) -> Database:
 
 def open_archive(settings: Settings) -> Archive:
     """Open catalogue and object store as one archive, and sweep what a killed process left half received."""
-    objects = open_objects(settings)
-    spool_folder = getattr(objects, "incoming", None) or prepare_data_folder(settings.data) / "spool"
-    spool_folder.mkdir(exist_ok=True)
-    Spool.sweep(spool_folder)
+    landing = open_landing(settings)
+    store = open_objects(settings) if landing is None else _open_late(settings)
+    incoming = [landing.objects.incoming] if landing is not None else []
+    incoming.append(getattr(store, "incoming", None) or prepare_data_folder(settings.data) / "spool")
+    for folder in incoming:
+        folder.mkdir(exist_ok=True)
+        Spool.sweep(folder)
+    takes = settings.ack == "landing"
+    spool_folder = incoming[0] if takes else incoming[-1]
     database = open_database(settings)
+    objects = LandedObjects(store, landing=landing, takes=takes, database=database)
     folders = [spool_folder, *([settings.data] if database.is_sqlite else [])]
     room = Room(folders, Mark.parse(settings.high_water))
-    return Archive(objects=objects, database=database, spool_folder=spool_folder, room=room)
+    return Archive(objects=objects, database=database, spool_folder=spool_folder, room=room, landing=objects)
+
+
+def open_landing(settings: Settings) -> Landing | None:
+    """Open this data folder's landing zone; None where it has none and needs none."""
+    root = landing_zone.folder(settings)
+    if root is None:
+        return None
+    prepare_data_folder(settings.data)
+    return Landing(root, limit_bytes=settings.landing_limit_bytes)
 
 
 @contextmanager
@@ -69,11 +87,14 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
         on_refused=partial(audit_refusal, archive.database),
         reuse_port=settings.gateway_processes > 1,
     )
-    served.start()
     try:
-        yield served
+        with landing_zone.uploading(archive):
+            served.start()
+            try:
+                yield served
+            finally:
+                served.stop()
     finally:
-        served.stop()
         archive.close()
 
 
@@ -86,9 +107,10 @@ def worker(settings: Settings) -> Iterator[Worker]:
     from models import registry, runtime
 
     database = open_database(settings)
+    landing = open_landing(settings)
     dispatcher = open_dispatcher(settings.dispatch)
     setup = ChildSetup(
-        open_objects=_objects_opener(settings),
+        open_objects=_objects_opener(settings) if landing is None else _reader_opener(settings),
         configure=_log_configurer(settings, "model"),
         threads=settings.model_threads or max(1, (os.cpu_count() or 1) // 2),
     )
@@ -99,6 +121,7 @@ def worker(settings: Settings) -> Iterator[Worker]:
             cards=registry.cards(),
             model=ModelProcess(setup) if runtime.available() else None,
             clock=utc_now,
+            here=landing.place.id if landing is not None else "",
             pace=Pace(run_limit_s=settings.run_limit_s),
         )
     finally:
@@ -117,20 +140,21 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
     archive = open_archive(settings)
     dispatcher = open_dispatcher(settings.dispatch)
     try:
-        yield ApiContext(
-            archive=archive,
-            ingest=Ingest(archive),
-            public_base_url=settings.base_url,
-            cards=registry.cards(),
-            pings={
-                "catalogue": archive.database.ping,
-                "objects": archive.objects.ping,
-                "dispatch": dispatcher.ping,
-                "room": archive.room.check,
-            },
-            clock=utc_now,
-            server_version=version("roi-archive"),
-        )
+        with landing_zone.uploading(archive):
+            yield ApiContext(
+                archive=archive,
+                ingest=Ingest(archive),
+                public_base_url=settings.base_url,
+                cards=registry.cards(),
+                pings={
+                    "catalogue": archive.database.ping,
+                    "objects": archive.objects.ping,
+                    "dispatch": dispatcher.ping,
+                    "room": archive.admit,
+                },
+                clock=utc_now,
+                server_version=version("roi-archive"),
+            )
     finally:
         dispatcher.close()
         archive.close()
@@ -145,6 +169,22 @@ def _objects_opener(settings: Settings) -> Callable[[], ObjectStore]:
         access_key=_secret(settings.s3_access_key),
         secret_key=_secret(settings.s3_secret_key),
     )
+
+
+def _open_late(settings: Settings) -> LateStore:
+    """Open the object store behind a landing zone, now if it answers."""
+    store = LateStore(_objects_opener(settings))
+    store.try_now()
+    return store
+
+
+def _reader_opener(settings: Settings) -> Callable[[], ObjectStore]:
+    """Return what opens the objects, those that have landed here among them, in a process without the catalogue."""
+    return partial(_open_reader, _objects_opener(settings), landing_zone.folder(settings))
+
+
+def _open_reader(open_objects: Callable[[], ObjectStore], root: Path | None) -> ObjectStore:
+    return LandedObjects(LateStore(open_objects), landing=None if root is None else Landing(root))
 
 
 def _log_configurer(settings: Settings, role: str) -> Callable[[], None]:

@@ -45,8 +45,12 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
     aet: str = Field(default="ROI", min_length=1, max_length=16, description="Our AE title.")
     public_url: str = Field(default="", description="Base of the URLs in answers; empty: http://bind:port.")
-    ack: Literal["archive"] = Field(
-        default="archive", description="What Success to a sender means: durable in the archive."
+    ack: Literal["archive", "landing"] = Field(
+        default="archive",
+        description="What Success means: durable in the object store (archive), or on the gateway's disk (landing).",
+    )
+    landing_limit: str = Field(
+        default="32GiB", description="What may wait in the landing zone for the object store: 500MiB, 32GiB."
     )
     high_water: str = Field(
         default="auto", description="What stays free where instances arrive: 2%, 500MiB; auto: 2 %, 2 GiB at most."
@@ -81,6 +85,13 @@ class Settings(BaseSettings):
             raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
         return value.strip()
 
+    @field_validator("landing_limit")
+    @classmethod
+    def _is_size(cls, value: str) -> str:
+        if not _size_bytes(value):
+            raise ValueError(f"{value}: expected a size above 0 as 32GiB")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -102,6 +113,11 @@ class Settings(BaseSettings):
     def objects_url(self) -> str:
         """The object store's URL, the default filled in."""
         return self.objects or f"dir://{self.data.resolve() / 'store'}"
+
+    @property
+    def landing_limit_bytes(self) -> int:
+        """How many bytes may wait in the landing zone."""
+        return _size_bytes(self.landing_limit)
 
     @property
     def base_url(self) -> str:
@@ -173,6 +189,15 @@ def _sentence(problem: dict[str, object]) -> str:
     place = problem["loc"]
     name = str(place[0]) if isinstance(place, tuple) and place else "settings"
     return f"{name} (ROI_{name.upper()}): {str(problem['msg']).removeprefix('Value error, ')}"
+
+
+def _size_bytes(text: str) -> int:
+    """Return a size in bytes, 0 where it is none."""
+    try:
+        mark = Mark.parse(text)
+    except Misconfigured:
+        return 0
+    return mark.size_bytes or 0 if mark == Mark(size_bytes=mark.size_bytes) else 0
 
 
 def _text(value: object) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from storage import tombstones
 from storage.catalog import arrivals, removals
@@ -22,18 +23,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.database import Transaction
+    from storage.landing import LandedObjects, Landing
     from storage.ports import ObjectStore
     from storage.records import InstanceRecord, StudyUid
-    from storage.spool import Spool
 
 _CHUNK = 1 << 20
-
-Entered = TypeVar("Entered")
 
 
 def utc_now() -> datetime:
     """Return the time, in UTC."""
     return datetime.now(UTC)
+
+
+class Source(Protocol):
+    """What `Archive.keep` takes an arriving Part 10 file from: a `Spool`, or a file that is here already."""
+
+    def reader(self) -> BinaryIO:
+        """Return the file, positioned at its start."""
+        ...
 
 
 class Archive:
@@ -50,14 +57,23 @@ class Archive:
         database: Database,
         spool_folder: Path,
         room: Room | None = None,
+        landing: LandedObjects | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.objects = objects
+        self.store = landing.store if landing is not None else objects
+        """The object store itself, which `objects` may stand before."""
+        self._landing = landing
         self.database = database
         self.spool_folder = spool_folder
         self.room = room or Room([spool_folder], Mark.parse("0"))
         self._clock = clock
         self._commits: GroupCommit[Arrival, Verdict | arrivals.Kept | Removal] = GroupCommit(database, self._record)
+
+    @property
+    def landing(self) -> Landing | None:
+        """The landing zone of this host, where it has one."""
+        return self._landing.landing if self._landing is not None else None
 
     def admit(self) -> None:
         """Return if an instance may arrive now.
@@ -65,11 +81,13 @@ class Archive:
         Raises
         ------
         Unavailable
-            Nothing is taken in: the high-water mark is reached.
+            Nothing is taken in: the high-water mark is reached, or the landing zone full.
         """
         self.room.check()
+        if self._landing is not None:
+            self._landing.check()
 
-    def keep(self, spool: Spool, arrival: Arrival) -> Verdict:
+    def keep(self, spool: Source, arrival: Arrival) -> Verdict:
         """Keep what `spool` holds; once this returns, object and row survive a power cut.
 
         Idempotent by SOP Instance UID and digest.  Callers in several threads share commits.
@@ -79,11 +97,14 @@ class Archive:
         Unavailable
             Object store or catalogue cannot take it now; nothing was promised, the sender may try again.
         """
-        self.objects.put(arrival.key, spool.reader())
+        arrival = self._put(spool, arrival)
         answer = self._commits.submit(arrival)
         if isinstance(answer, Removal):
-            answer = self._enter_again(spool, arrival, answer, lambda tx: self._record(tx, [arrival])[0])
-        return answer if isinstance(answer, Verdict) else self._second_copy(spool, arrival, answer)
+            answer = self._enter_again(spool, arrival, answer, self._record_one)
+        verdict = answer if isinstance(answer, Verdict) else self._second_copy(spool, arrival, answer)
+        if self._landing is not None:
+            self._landing.settle(arrival, verdict, now=self._clock())
+        return verdict
 
     def release(self, study_uids: Iterable[StudyUid]) -> None:
         """Note that the association or request which brought these studies ended in order."""
@@ -91,6 +112,11 @@ class Archive:
         if uids:
             with self.database.write() as tx:
                 arrivals.release(tx, uids, now=self._clock())
+
+    def check_readable(self, tx: Transaction, instances: Sequence[InstanceRecord]) -> None:
+        """Return if all of these can be read here; `ObjectOnItsWay` where one is in another host's landing zone."""
+        if self._landing is not None:
+            self._landing.check_readable(tx, [instance.object_key for instance in instances])
 
     def open(self, instance: InstanceRecord) -> BinaryIO:
         """Open the Part 10 bytes of a kept instance."""
@@ -127,19 +153,47 @@ class Archive:
         """Enter arrivals, but for those whose object is about to go or has gone: these come back with it put again."""
         now = self._clock()
         met = removals.met(tx, [arrival.key for arrival in batch], now=now)
-        answers = iter(arrivals.record(tx, [arrival for arrival in batch if arrival.key not in met], now=now))
-        return [met[arrival.key] if arrival.key in met else next(answers) for arrival in batch]
+        entered = [arrival for arrival in batch if arrival.key not in met]
+        answers = arrivals.record(tx, entered, now=now)
+        self._enter_landed(tx, entered, answers, now=now)
+        following = iter(answers)
+        return [met[arrival.key] if arrival.key in met else next(following) for arrival in batch]
+
+    def _record_one(self, tx: Transaction, arrival: Arrival) -> arrivals.Answer | Removal:
+        return self._record(tx, [arrival])[0]
+
+    def _put(self, spool: Source, arrival: Arrival) -> Arrival:
+        """Put the object and return the arrival as it is kept.
+
+        The same data set may lie there with file meta of another length: from a crash before its row was committed,
+        or from a sender with another AE title that puts it at this moment.
+        """
+        size_bytes = self.objects.put(arrival.key, spool.reader())
+        if size_bytes == arrival.size_bytes:
+            return arrival
+        meta_bytes = arrival.meta_bytes + size_bytes - arrival.size_bytes
+        return replace(arrival, size_bytes=size_bytes, meta_bytes=meta_bytes)
+
+    def _enter_landed(
+        self, tx: Transaction, batch: Sequence[Arrival], answers: Sequence[arrivals.Answer], *, now: datetime
+    ) -> None:
+        if self._landing is not None:
+            self._landing.enter(tx, batch, answers, now=now)
 
     def _enter_again(
-        self, spool: Spool, arrival: Arrival, removal: Removal, enter: Callable[[Transaction], Entered | Removal]
-    ) -> Entered:
+        self,
+        spool: Source,
+        arrival: Arrival,
+        removal: Removal,
+        enter: Callable[[Transaction, Arrival], arrivals.Answer | Removal],
+    ) -> arrivals.Answer:
         """Put the object again and `enter` its row, until no removal comes in between."""
         while True:
-            self.objects.put(arrival.key, spool.reader())
+            arrival = self._put(spool, arrival)
             lifted = self._lift(arrival, removal)
             with self.database.write() as tx:
                 removals.settle(tx, removal)
-                answer = enter(tx)
+                answer = enter(tx, arrival)
                 if not isinstance(answer, Removal):
                     if lifted is not None:
                         tombstone_rows.add(tx, lifted)
@@ -159,26 +213,29 @@ class Archive:
             objects=(Buried(sop_instance_uid=arrival.header.sop_instance_uid, object_key=arrival.key),),
             answers=(removal.tombstone,),
         )
-        tombstones.put(self.objects, lifted)
+        tombstones.put(self.store, lifted)
         return lifted
 
-    def _second_copy(self, spool: Spool, arrival: Arrival, kept: arrivals.Kept) -> Verdict:
+    def _second_copy(self, spool: Source, arrival: Arrival, kept: arrivals.Kept) -> Verdict:
         """Judge a copy that is not identical to the kept one: re-encoded, or a conflict (D-24)."""
         if self._is_reencoded(arrival, kept):
             with self.database.write() as tx:
                 arrivals.note_resent(tx, arrival, now=self._clock())
             return Verdict.OTHER_SYNTAX
 
-        def put_aside(tx: Transaction) -> Verdict | Removal:
+        def put_aside(tx: Transaction, put: Arrival) -> Verdict | Removal:
             now = self._clock()
-            if removal := removals.met(tx, [arrival.key], now=now).get(arrival.key):
+            if removal := removals.met(tx, [put.key], now=now).get(put.key):
                 return removal
-            arrivals.put_aside(tx, arrival, kept, now=now)
+            self._enter_landed(tx, [put], [kept], now=now)
+            arrivals.put_aside(tx, put, kept, now=now)
             return Verdict.CONFLICT
 
         with self.database.write() as tx:
-            answer = put_aside(tx)
-        return answer if isinstance(answer, Verdict) else self._enter_again(spool, arrival, answer, put_aside)
+            answer = put_aside(tx, arrival)
+        if isinstance(answer, Removal):
+            self._enter_again(spool, arrival, answer, put_aside)
+        return Verdict.CONFLICT
 
     def _is_reencoded(self, arrival: Arrival, kept: arrivals.Kept) -> bool:
         header = arrival.header

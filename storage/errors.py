@@ -9,6 +9,8 @@ StorageError
 ├── Misconfigured            ours: a URL or a folder that cannot work
 └── Unavailable              the world's, for now: try again later
     ├── ObjectStoreUnavailable
+    ├── ObjectOnItsWay
+    ├── LandingFull
     ├── OutOfSpace
     │   └── HighWaterReached
     └── CatalogueUnavailable
@@ -54,6 +56,14 @@ class Unavailable(StorageError):
 
 class ObjectStoreUnavailable(Unavailable):
     """The object store does not answer; the same call may succeed later."""
+
+
+class ObjectOnItsWay(Unavailable):
+    """The object is still in the landing zone of another host; the same call will succeed once it is uploaded."""
+
+
+class LandingFull(Unavailable):
+    """The landing zone is full: the object store does not keep up, or is away; what is kept can be read."""
 
 
 class OutOfSpace(Unavailable):

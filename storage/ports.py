@@ -17,8 +17,11 @@ class ObjectStore(Protocol):
     number of threads and processes at once.
     """
 
-    def put(self, key: ObjectKey, source: BinaryIO) -> None:
-        """Keep what `source` yields from its current position to its end."""
+    def put(self, key: ObjectKey, source: BinaryIO) -> int:
+        """Keep what `source` yields from its current position to its end; return the size of what is kept, in bytes.
+
+        Where the key was there, that is the size of what was: the same data set may have come with other file meta.
+        """
         ...
 
     def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from storage import tombstones
 from storage.archive import utc_now
-from storage.catalog import audit, damages, deletions, references, removals
+from storage.catalog import audit, damages, deletions, landings, references, removals
 from storage.catalog import tombstones as tombstone_rows
 from storage.errors import CatalogueUnavailable
 from storage.tombstones import Kind, Tombstone
@@ -59,7 +59,7 @@ def remove(
             reason=reason,
             objects=doomed.objects,
         )
-        tombstones.put(archive.objects, tombstone)
+        tombstones.put(archive.store, tombstone)
         free = _delete_rows(archive, target, doomed, tombstone)
         if free is not None:
             for key in free:
@@ -78,6 +78,7 @@ def remove_object(archive: Archive, key: ObjectKey, *, now: datetime) -> bool:
             return False
         archive.objects.remove(key)
         removals.note_gone(tx, key, now=now)
+        landings.forget(tx, key)
     return True
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from storage.catalog import references
-from storage.errors import ObjectMissing
+from storage.errors import ObjectMissing, ObjectOnItsWay
 
 if TYPE_CHECKING:
     from storage.archive import Archive
@@ -22,6 +22,8 @@ class Report:
     """What was found: keys, each in at most one list."""
 
     checked: int
+    waiting: int
+    """Objects in the landing zone of another host, which this one cannot read."""
     missing: tuple[ObjectKey, ...]
     """A row needs it, the object store lacks it: data loss."""
     corrupt: tuple[ObjectKey, ...]
@@ -45,15 +47,19 @@ def verify(archive: Archive, *, on_progress: Callable[[int, int], None] = lambda
         wanted = references.everything(tx)
     missing: list[ObjectKey] = []
     corrupt: list[ObjectKey] = []
+    waiting = 0
     for done, (key, meta_bytes) in enumerate(sorted(wanted.items()), start=1):
         try:
             if _digest(archive, key, meta_bytes) != key:
                 corrupt.append(key)
         except ObjectMissing:
             missing.append(key)
+        except ObjectOnItsWay:
+            waiting += 1
         on_progress(done, len(wanted))
     return Report(
-        checked=len(wanted),
+        checked=len(wanted) - waiting,
+        waiting=waiting,
         missing=tuple(missing),
         corrupt=tuple(corrupt),
         unreferenced=tuple(sorted(present - wanted.keys())),

@@ -86,6 +86,7 @@ def _instances(
 ) -> list[InstanceRecord]:
     with context.archive.database.read() as tx:
         found = studies.instances_of(tx, study, series=series, instance=instance)
+        context.archive.check_readable(tx, found)  # before the first byte: an answer cut later says less
     if not found:
         raise CatalogueUnknown("nothing is kept under these UIDs")
     return found

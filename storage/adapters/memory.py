@@ -23,11 +23,11 @@ class MemoryStore:
         self._objects: dict[ObjectKey, bytes] = {}
         self._lock = threading.Lock()
 
-    def put(self, key: ObjectKey, source: BinaryIO) -> None:
+    def put(self, key: ObjectKey, source: BinaryIO) -> int:
         """Keep what `source` yields; see the port."""
         content = source.read()
         with self._lock:
-            self._objects.setdefault(key, content)
+            return len(self._objects.setdefault(key, content))
 
     def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open a stream over a range of the object; see the port."""

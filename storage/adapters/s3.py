@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,10 +46,10 @@ class S3Store:
         self._client = client
         self._bucket = bucket
 
-    def put(self, key: ObjectKey, source: BinaryIO) -> None:
+    def put(self, key: ObjectKey, source: BinaryIO) -> int:
         """Keep what `source` yields; see the port."""
-        if self._exists(key):
-            return
+        with suppress(ObjectMissing):
+            return self.size(key)
         length = _length(source)
         with _world_errors(key):
             self._client.put_object(
@@ -60,6 +60,7 @@ class S3Store:
                 part_size=_PART if length < 0 else 0,
                 content_type="application/dicom",
             )
+        return length if length >= 0 else self.size(key)
 
     def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open a stream over a range of the object; see the port."""
@@ -113,13 +114,6 @@ class S3Store:
             except minio.error.S3Error as error:
                 if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
-
-    def _exists(self, key: ObjectKey) -> bool:
-        try:
-            self.size(key)
-        except ObjectMissing:
-            return False
-        return True
 
 
 class _Body(io.RawIOBase):

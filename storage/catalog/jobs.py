@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes
+from storage.catalog import changes, landings
 from storage.catalog.upsert import insert_new
 from storage.records import Job, JobId, JobState, StudyUid
 
@@ -24,6 +24,7 @@ _jobs, _studies = schema.jobs, schema.studies
 
 MAX_ATTEMPTS = 3
 RETRY_WAIT = timedelta(seconds=1)
+POSTPONE_WAIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +60,15 @@ def create(
     return created
 
 
-def claim(tx: Transaction, *, owner: str, lease: timedelta, now: datetime) -> Job | None:
-    """Take the waiting job that is due first; None where none waits."""
+def claim(tx: Transaction, *, owner: str, lease: timedelta, now: datetime, here: str = "") -> Job | None:
+    """Take the waiting job that is due first; None where none waits.
+
+    A job waits on while an object it needs is on its way from a landing zone other than `here`, the claimant's own.
+    """
     first = (
         sa.select(_jobs.c.id)
         .where(_jobs.c.state == JobState.WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
+        .where(~landings.holds_back(here))
         .order_by(_jobs.c.due_at, _jobs.c.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -105,6 +110,21 @@ def retry(tx: Transaction, job: JobId, *, owner: str, reason: str, now: datetime
         _held(job, owner)
         .where(_jobs.c.attempts < MAX_ATTEMPTS)
         .values(state=JobState.WAITING, reason=reason, lease_owner=None, lease_until=None, not_before=now + RETRY_WAIT)
+    )
+    return back.rowcount == 1
+
+
+def postpone(tx: Transaction, job: JobId, *, owner: str, reason: str, now: datetime) -> bool:
+    """Put a run back to WAITING that could not begin, its attempt not counted; False where the lease is lost."""
+    back = tx.execute(
+        _held(job, owner).values(
+            state=JobState.WAITING,
+            attempts=_jobs.c.attempts - 1,
+            reason=reason,
+            lease_owner=None,
+            lease_until=None,
+            not_before=now + POSTPONE_WAIT,
+        )
     )
     return back.rowcount == 1
 

@@ -166,6 +166,13 @@ def hold_marked(tx: Transaction, key: ObjectKey) -> bool:
     return tx.execute(this.with_for_update()).one_or_none() is not None
 
 
+def hold_removed(tx: Transaction, key: ObjectKey) -> bool:
+    """Tell whether the object is to go or has gone; where so, no sender passes until this transaction ends."""
+    states = _removals.c.state.in_((State.MARKED, State.GONE))
+    this = sa.select(_removals.c.object_key).where(_removals.c.object_key == key, states)
+    return tx.execute(this.with_for_update()).one_or_none() is not None
+
+
 def note_gone(tx: Transaction, key: ObjectKey, *, now: datetime) -> None:
     """Note that the object was removed: a sender who had put it before has to put it again."""
     tx.execute(sa.update(_removals).where(_removals.c.object_key == key).values(state=State.GONE, since=now))

@@ -15,6 +15,7 @@ import pytest
 
 from storage.adapters import open_store
 from storage.errors import Misconfigured, ObjectMissing, ObjectStoreUnavailable
+from storage.landing import LandedObjects, Landing, LateStore
 from storage.ports import ObjectStore
 from storage.records import ObjectKey
 from tests.servers.minio import running_minio
@@ -30,7 +31,7 @@ S3_SERVERS = [
 ]
 
 
-@pytest.fixture(params=["memory", "directory", *S3_SERVERS])
+@pytest.fixture(params=["memory", "directory", "landing", "behind a landing", *S3_SERVERS])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store of each kind."""
     match request.param:
@@ -38,6 +39,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
             return open_store("memory:")
         case "directory":
             return open_store(f"dir://{tmp_path}/objects")
+        case "landing" | "behind a landing":
+            landing = Landing(tmp_path / "landing", limit_bytes=1 << 30)
+            takes = request.param == "landing"
+            return LandedObjects(LateStore(lambda: open_store("memory:")), landing=landing, takes=takes)
         case server:
             return _open_s3(request.getfixturevalue(server))
 
@@ -52,7 +57,7 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
 @pytest.mark.parametrize("size", [0, 1, 70 * KiB, 5 * MiB, 20 * MiB + 3])
 def test_what_was_put_is_what_is_read(store: ObjectStore, size: int) -> None:
     key, content = _object(size)
-    store.put(key, io.BytesIO(content))
+    assert store.put(key, io.BytesIO(content)) == size
     assert store.size(key) == size
     assert _read(store, key) == content
 
@@ -75,7 +80,7 @@ def test_put_takes_a_stream_of_unknown_length(store: ObjectStore) -> None:
 def test_second_put_of_a_key_changes_nothing(store: ObjectStore) -> None:
     key, content = _object(4 * KiB)
     store.put(key, io.BytesIO(content))
-    store.put(key, io.BytesIO(content))
+    assert store.put(key, io.BytesIO(b"\0" + content)) == len(content)
     assert _read(store, key) == content
     assert list(store.keys()) == [key]
 

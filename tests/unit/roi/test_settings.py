@@ -69,7 +69,9 @@ def test_a_role_started_from_these_settings_has_these_settings(monkeypatch: pyte
         ({"aet": "A\\B"}, "backslash"),
         ({"dicom_port": 70000}, "dicom_port"),
         ({"dicom_bind": "everywhere"}, "dicom_bind"),
-        ({"ack": "landing"}, "ack"),
+        ({"ack": "nowhere"}, "ack"),
+        ({"landing_limit": "2%"}, "landing_limit"),
+        ({"landing_limit": "0"}, "above 0"),
         ({"config": Path("nowhere.toml")}, "nowhere.toml"),
     ],
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import threading
 from pathlib import Path
 
 import pytest
 
+from storage.adapters import open_store
 from storage.archive import Archive
 from storage.catalog import changes, studies
+from storage.database import Database
 from storage.errors import ObjectCorrupt, Unavailable
+from storage.migrate import migrate
 from storage.records import InstanceUid, ObjectKey, SeriesUid, StudyState, StudyUid, Verdict
 from storage.verify import verify
 from tests.builders import Clock, archive, ct_slice, header, keep, keep_data_set
@@ -44,6 +49,22 @@ def test_a_kept_instance_comes_back_byte_for_byte(kept: Archive) -> None:
     with kept.open_data_set(instance) as stream:
         assert stream.read() == b"data set"
     assert b"".join(kept.chunks(instance)) == b"\0" * 132 + b"data set"
+
+
+@pytest.mark.parametrize("store", ["memory:", "dir://{folder}/store"])
+def test_an_object_that_a_crash_left_serves_a_sender_whose_file_meta_is_longer(tmp_path: Path, store: str) -> None:
+    objects = open_store(store.format(folder=tmp_path))
+    database = Database(f"sqlite:///{tmp_path}/catalogue.sqlite")
+    migrate(database)
+    kept = Archive(objects=objects, database=database, spool_folder=tmp_path)
+    left = b"\0" * 150 + b"data set"
+    objects.put(ObjectKey(hashlib.sha256(b"data set").hexdigest()), io.BytesIO(left))
+    assert keep(kept, header(), b"data set") is Verdict.STORED
+    with database.read() as tx:
+        (instance,) = studies.instances_of(tx, STUDY)
+    assert (b"".join(kept.chunks(instance)), instance.size_bytes) == (left, len(left))
+    assert verify(kept).clean
+    kept.close()
 
 
 def test_the_same_instance_again_changes_nothing(kept: Archive) -> None:
