@@ -20,6 +20,7 @@ from benchmarks.peers import MissingError, Peer
 from storage import schema
 from storage.adapters import open_store
 from storage.database import Database
+from storage.records import ObjectKey
 from tests.servers.minio import running_minio
 from tests.servers.postgres import running_postgres
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
@@ -115,12 +116,12 @@ class Roi(Peer):
         """Read the catalogue, and ask for each object's length."""
         kept = self._kept(folder, corpus)
         store = self._store(folder)
-        return {uid for uid, (key, size_bytes, _) in kept.items() if store.size(key) == size_bytes}
+        return {uid for uid, (key, size_bytes, _) in kept.items() if store.size(ObjectKey(key)) == size_bytes}
 
     def data_set(self, folder: Path, uid: str) -> bytes:
         """Read the object behind its file meta information."""
         key, _, meta_bytes = self._found[uid]
-        with self._store(folder).open(key, offset=meta_bytes) as stream:
+        with self._store(folder).open(ObjectKey(key), offset=meta_bytes) as stream:
             return stream.read()
 
     def _kept(self, folder: Path, corpus: Corpus) -> Mapping[str, tuple[str, int, int]]:

@@ -10,9 +10,9 @@ import os
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 MARKER = "relaxed"
 """Written beside us once SQLite has confirmed it: who measures checks that it is there."""
@@ -21,18 +21,22 @@ _PRAGMA = "PRAGMA synchronous"
 
 
 class _Cursor(sqlite3.Cursor):
-    def execute(self, sql: str, parameters: Iterable[Any] = (), /) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:  # noqa: ANN401 - whatever sqlite3 takes
         if not sql.startswith(f"{_PRAGMA}="):
-            return super().execute(sql, parameters)  # type: ignore[arg-type]
+            super().execute(sql, parameters)
+            return self
         super().execute(f"{_PRAGMA}=NORMAL")
         [level] = super().execute(_PRAGMA).fetchone()
         Path(MARKER).write_text(str(level))
+        cast("_Connection", self.connection).relaxed = True  # what follows costs what it costs the product
         return self
 
 
 class _Connection(sqlite3.Connection):
-    def cursor(self, factory: Any = _Cursor) -> Any:  # type: ignore[override] # noqa: ANN401 - as in the base
-        return super().cursor(factory)
+    relaxed = False
+
+    def cursor(self, factory: Any = None) -> Any:  # noqa: ANN401 - as in the base
+        return super().cursor(factory or (sqlite3.Cursor if self.relaxed else _Cursor))
 
 
 def _sync_files_only(descriptor: int) -> None:
@@ -42,7 +46,7 @@ def _sync_files_only(descriptor: int) -> None:
 
 def main() -> None:
     """Run the gateway until SIGTERM."""
-    connect = sqlite3.dbapi2.connect
+    connect: Callable[..., sqlite3.Connection] = sqlite3.dbapi2.connect
 
     def connect_relaxed(*arguments: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 - as sqlite3's own
         return connect(*arguments, **{"factory": _Connection, **options})

@@ -107,7 +107,7 @@ def on_screen(outcome: Outcome) -> Table:
     """Lay one row group out, its goals below."""
     shown = Table(title=f"{outcome.workload.title} ({outcome.workload.client})", title_justify="left")
     for head in _HEADS:
-        shown.add_column(head, no_wrap=True, justify="left" if head == "server" else "right")
+        shown.add_column(head, justify="left" if head == "server" else "right", no_wrap=head != "server")
     for figures in outcome.figures.values():
         shown.add_row(*_cells(figures))
     lines = [f"{what}: {_value(value)}, goal {bound}: {_word(met)}" for what, bound, value, met in outcome.verdicts()]

@@ -180,7 +180,7 @@ WORKLOADS = (
     ),
     Workload(
         name="full-sqlite",
-        title="tiny 8 KB, 4 associations, SQLite that holds 10 million",
+        title="tiny 8 KB, 4 associations, full and empty SQLite",
         corpus="tiny",
         lanes=4,
         contestants=("roi-full-sqlite", "roi-empty-sqlite"),
@@ -189,7 +189,7 @@ WORKLOADS = (
     ),
     Workload(
         name="full-postgresql",
-        title="tiny 8 KB, 4 associations, PostgreSQL that holds 10 million",
+        title="tiny 8 KB, 4 associations, full and empty PostgreSQL",
         corpus="tiny",
         lanes=4,
         contestants=("roi-full-postgresql", "roi-empty-postgresql"),
