@@ -41,6 +41,10 @@ class Loop:
         self._stopped.set()
         self._bell.set()
 
+    def wait(self, seconds: float) -> None:
+        """Sleep within a step, until `stop` at most."""
+        self._stopped.wait(seconds)
+
     def run(self) -> None:
         """Repeat the step in this thread."""
         while not self._stopped.is_set():

@@ -176,6 +176,49 @@ def verify(
 
 
 @app.command()
+def scrub(
+    data: Data = None,
+    config: Config = None,
+    after: Annotated[float, typer.Option(help="Hours after which an object that no row needs is removed.", min=0)] = 24,
+    rate: Annotated[float, typer.Option(help="Megabytes read per second; 0: as fast as it goes.", min=0)] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Read every object, tell damage, remove what no row needs; goes on where it was killed; exit code as verify."""
+    from roi.maintain import scrub as run
+
+    run(_settings(config, data=data), after_h=after, rate_mb_s=rate, as_json=json)
+
+
+@app.command()
+def rebuild(
+    data: Data = None,
+    config: Config = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Begin anew where there are rows, after a copy.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Make the catalogue anew from the object store alone, with every other role stopped."""
+    from roi.maintain import rebuild as run
+
+    run(_settings(config, data=data), replace=replace, as_json=json)
+
+
+@app.command()
+def remove(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    by: Annotated[str, typer.Option(help="Who removes it, for the audit.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")],
+    series: Annotated[str | None, typer.Option(help="Only this series (Series Instance UID).")] = None,
+    instance: Annotated[str | None, typer.Option(help="Only this instance (SOP Instance UID).")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Remove a study, a series or an instance for good: not even a rebuild brings it back."""
+    from roi.maintain import remove as run
+
+    run(_settings(config, data=data), study=study, series=series, instance=instance, actor=by, reason=reason)
+
+
+@app.command()
 def migrate(data: Data = None, config: Config = None) -> None:
     """Bring the catalogue to this release's schema."""
     from roi.maintain import migrate as run

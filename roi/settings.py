@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     gateway_processes: int = Field(
         default=1, ge=1, le=64, description="Gateway processes that share the DICOM port; limits count for each."
     )
+    scrub_every: float = Field(default=7.0, ge=0, description="Days between two scrubs; 0: none by itself.")
+    scrub_rate: float = Field(default=20.0, gt=0, description="Megabytes per second that such a scrub reads at most.")
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
     run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
     log: Literal["auto", "json", "console"] = Field(default="auto", description="Log lines: JSON, or for a person.")

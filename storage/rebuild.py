@@ -32,12 +32,20 @@ from storage.turn import turn_at
 if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.catalog.arrivals import Kept
+    from storage.database import Transaction
     from storage.ports import ObjectStore
     from storage.turn import Turn
 
 logger = logging.getLogger(__name__)
 
 KIND = "rebuild"
+LOST = (
+    "jobs, results and priorities that a person set",
+    "revisions and states of studies",
+    "network addresses and users of senders",
+    "receive times of files that older releases wrote",
+)
+"""What only the catalogue knew.  Peers, audit and changes as well, but where a catalogue is replaced they stay."""
 _FILLING = "filling"
 _BATCH = 256
 _READERS = 8
@@ -276,8 +284,8 @@ class _Work:
                     self._put_aside(tx, each, answer)
         self._count(quarantined=len(apart), reencoded=len(others) - len(apart))
 
-    def _put_aside(self, tx: object, found: Found, kept: Kept) -> None:
-        arrivals.put_aside(tx, found.arrival, kept, now=found.received or self._clock())  # type: ignore[arg-type]
+    def _put_aside(self, tx: Transaction, found: Found, kept: Kept) -> None:
+        arrivals.put_aside(tx, found.arrival, kept, now=found.received or self._clock())
 
     def _is_reencoded(self, first: Found, second: Found) -> bool:
         one, other = first.arrival.header, second.arrival.header

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from storage.archive import utc_now
 from storage.catalog import damages, references, removals
 from storage.catalog.damages import Damage
-from storage.errors import CatalogueUnavailable, ObjectMissing
+from storage.errors import CatalogueUnavailable, ObjectMissing, ObjectOnItsWay
 from storage.removal import remove_object
 from storage.turn import Stopped, turn_at
 
@@ -39,6 +39,8 @@ class Figures:
 
     checked: int = 0
     bytes: int = 0
+    waiting: int = 0
+    """In the landing zone of another host, where this process cannot read them: the next scrub will."""
     missing: int = 0
     corrupt: int = 0
     restored: int = 0
@@ -118,11 +120,8 @@ class _Work:
         while page := self._page():
             known = self._known_damaged([key for key, _ in page])
             for key, meta_bytes in page:
-                damage = self._damage(key, meta_bytes)
-                if damage or key in known:
-                    damage = self._note(key, damage)
+                self._check_one(key, meta_bytes, known=key in known)
                 self._position = key
-                self._count(checked=1, **({damage.value: 1} if damage else {}))
                 on_progress(self.figures.checked, max(total, self.figures.checked))
                 self._beat_in_time()
             self._beat()
@@ -141,6 +140,16 @@ class _Work:
         except ObjectMissing:
             return Damage.MISSING
         return None if digest.hexdigest() == key else Damage.CORRUPT
+
+    def _check_one(self, key: ObjectKey, meta_bytes: int, *, known: bool) -> None:
+        try:
+            damage = self._damage(key, meta_bytes)
+        except ObjectOnItsWay:
+            self._count(waiting=1)
+            return
+        if damage or known:
+            damage = self._note(key, damage)
+        self._count(checked=1, **({damage.value: 1} if damage else {}))
 
     def _known_damaged(self, keys: list[ObjectKey]) -> set[ObjectKey]:
         with self._archive.database.read() as tx:

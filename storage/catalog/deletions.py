@@ -121,14 +121,14 @@ def _of_those_left(extreme: Any, before: sa.ColumnElement[Any]) -> sa.ColumnElem
 def _quarantined(tx: Transaction, target: Target, instances: Sequence[Buried]) -> list[Buried]:
     whole = target.series is None and target.instance is None
     uids = [each.sop_instance_uid for each in instances]
-    theirs = _aside.c.sop_instance_uid.in_(uids)
+    theirs: sa.ColumnElement[bool] = _aside.c.sop_instance_uid.in_(uids)
     if whole:
         theirs = sa.or_(theirs, _aside.c.study_instance_uid == target.study)
     query = sa.select(_aside.c.sop_instance_uid, _aside.c.object_key).where(theirs).order_by(_aside.c.id)
     return [_buried(row) for row in tx.execute(query)]
 
 
-def _buried(row: sa.Row[Any]) -> Buried:
+def _buried(row: Any) -> Buried:  # noqa: ANN401 - a row of two columns
     return Buried(sop_instance_uid=InstanceUid(row.sop_instance_uid), object_key=ObjectKey(row.object_key))
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storage import schema
 from storage.archive import Archive
 from storage.catalog import changes, damages, studies, upkeep
-from storage.errors import CatalogueUnavailable
+from storage.errors import CatalogueUnavailable, ObjectOnItsWay
 from storage.records import ObjectKey, StudyUid, Verdict
 from storage.removal import remove_object
 from storage.scrub import Manner, scrub
@@ -73,6 +73,17 @@ def test_a_flipped_byte_and_a_missing_object_are_found_told_once_and_kept(kept: 
     assert len(_told(kept, "object-restored")) == 2
     with kept.database.read() as tx:
         assert damages.known(tx) == []
+
+
+def test_what_is_on_its_way_elsewhere_is_not_missing(kept: Archive, clock: Clock) -> None:
+    keep(kept, header())
+
+    def elsewhere(_key: ObjectKey, **_: object) -> Any:
+        raise ObjectOnItsWay
+
+    kept.objects.open = elsewhere  # type: ignore[method-assign]
+    found = scrub(kept, _manner(clock), actor="test")
+    assert (found.checked, found.waiting, found.clean) == (0, 1, True)
 
 
 def test_what_nobody_needs_is_removed_after_a_day_and_not_before(kept: Archive, clock: Clock) -> None:
