@@ -83,8 +83,13 @@ def close_quiet(
     `seen` spares a second look at a study whose instances are those of the last look; it may be emptied at any time.
     """
     with database.read() as tx:
+        early = studies.from_the_future(tx, now=now)
         candidates = studies.receiving(tx, now=now)
         ripe = [(study, reason) for study in candidates if (reason := _reason(tx, study, now, seen))]
+    if early:
+        logger.warning("clock set back", extra={"action": "clock-set-back", "studies": len(early)})
+        with database.write() as tx:
+            studies.pull_back(tx, early, now=now)
     created: list[JobId] = []
     for study, reason in ripe:
         with database.write() as tx:

@@ -111,6 +111,7 @@ class Worker:
     def _sweep(self) -> None:
         now, lease = self._clock(), timedelta(seconds=self._pace.lease_s)
         with self._database.write() as tx:
+            jobs.pull_back(tx, lease=lease, now=now)
             jobs.release_expired(tx, now=now)
             spent = jobs.take_over_spent(tx, owner=self._owner, lease=lease, now=now)
             landings.note_jobs(tx, here=self._here)

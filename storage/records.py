@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -15,6 +15,9 @@ ObjectKey = NewType("ObjectKey", str)
 """64 lower-case hex digits: SHA-256 of the data set bytes as received."""
 JobId = NewType("JobId", str)
 ResultId = NewType("ResultId", str)
+
+CLOCK_SKEW = timedelta(seconds=5)
+"""So far apart the clocks of a site's machines may be; a time further ahead than this was set back since."""
 
 
 # ------------------------------------------------------------------------------------------------- lifecycle

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storage import schema
 from storage.catalog import changes, landings
 from storage.catalog.upsert import insert_new
-from storage.records import Job, JobId, JobState, StudyUid
+from storage.records import CLOCK_SKEW, Job, JobId, JobState, StudyUid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,6 +127,18 @@ def postpone(tx: Transaction, job: JobId, *, owner: str, reason: str, now: datet
         )
     )
     return back.rowcount == 1
+
+
+def pull_back(tx: Transaction, *, lease: timedelta, now: datetime) -> None:
+    """Bring leases and waits that end later than any can to the latest that they can: the clock was set back.
+
+    Without it, a job that a dead worker held would wait for as long as the clock was set back.
+    """
+    running = sa.and_(_jobs.c.state == JobState.RUNNING, _jobs.c.lease_until > now + lease + CLOCK_SKEW)
+    tx.execute(sa.update(_jobs).where(running).values(lease_until=now + lease))
+    longest = max(RETRY_WAIT, POSTPONE_WAIT)
+    waiting = sa.and_(_jobs.c.state == JobState.WAITING, _jobs.c.not_before > now + longest + CLOCK_SKEW)
+    tx.execute(sa.update(_jobs).where(waiting).values(not_before=now + longest))
 
 
 def release_expired(tx: Transaction, *, now: datetime) -> None:

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import changes
+from storage.catalog.arrivals import OPEN_WAIT
 from storage.errors import CatalogueUnknown
 from storage.records import (
+    CLOCK_SKEW,
     STUDY_TRANSITIONS,
     InstanceRecord,
     InstanceUid,
@@ -101,6 +103,27 @@ def receiving(tx: Transaction, *, now: datetime) -> list[StudyRecord]:
         .limit(200)
     )
     return [as_study(row) for row in tx.execute(query)]
+
+
+def from_the_future(tx: Transaction, *, now: datetime) -> list[StudyUid]:
+    """Return the studies still receiving whose last instance came later than now: the clock was set back since."""
+    query = sa.select(_studies.c.study_instance_uid).where(
+        _studies.c.state == StudyState.RECEIVING, _studies.c.quiet_until > now + OPEN_WAIT + CLOCK_SKEW
+    )
+    return [StudyUid(uid) for uid in tx.execute(query).scalars()]
+
+
+def pull_back(tx: Transaction, uids: Iterable[StudyUid], *, now: datetime) -> None:
+    """Let the last instance of these studies have come now, so that their silence begins now and not in hours."""
+    tx.execute(
+        sa.update(_studies)
+        .where(
+            _studies.c.study_instance_uid.in_(list(uids)),
+            _studies.c.state == StudyState.RECEIVING,
+            _studies.c.quiet_until > now + OPEN_WAIT + CLOCK_SKEW,
+        )
+        .values(received_last=now, quiet_until=now + OPEN_WAIT)
+    )
 
 
 def anything_receiving(tx: Transaction) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
+from storage.records import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from storage.database import Transaction
@@ -42,7 +43,9 @@ def claim(tx: Transaction, kind: str, *, owner: str, now: datetime, is_dead: Cal
         tx.execute(sa.text("LOCK TABLE upkeep IN SHARE ROW EXCLUSIVE MODE"))
     run = last(tx, kind)
     if run is not None and run.ended_at is None:
-        held = run.lease_owner is not None and run.lease_until is not None and run.lease_until > now
+        # A lease that ends later than any can was given before the clock was set back.
+        until = run.lease_until
+        held = run.lease_owner is not None and until is not None and now < until <= now + LEASE + CLOCK_SKEW
         if held and not is_dead(run.lease_owner or ""):
             return None
         tx.execute(sa.update(_upkeep).where(_upkeep.c.id == run.id).values(lease_owner=owner, lease_until=now + LEASE))

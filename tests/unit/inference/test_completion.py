@@ -9,7 +9,7 @@ import pytest
 from inference.completion import close_quiet, judge
 from storage.archive import Archive
 from storage.catalog import arrivals, studies
-from storage.records import SeriesUid, StudyState, StudyUid
+from storage.records import InstanceUid, SeriesUid, StudyState, StudyUid
 from tests.builders import CT, Clock, archive, card, header, keep
 
 STUDY = StudyUid("2.25.1")
@@ -147,3 +147,27 @@ def test_localizers_alone_are_no_stack(kept: Archive) -> None:
     with kept.database.read() as tx:
         evidence = judge(studies.instances_of(tx, STUDY))
     assert (evidence.plausible, evidence.reason) == (False, "released, localizer only")
+
+
+def test_a_clock_that_is_set_back_by_hours_delays_a_study_by_its_silence_alone(kept: Archive, clock: Clock) -> None:
+    _send(kept, clock, 8, every_s=0.01)
+    keep(kept, header(1, study_instance_uid=StudyUid("2.25.8"), sop_instance_uid=InstanceUid("2.25.8.1")))
+    clock.go(-3 * 3600)
+    _look(kept, clock)
+    clock.go(1)
+    _look(kept, clock)
+    assert _state(kept) == (StudyState.TRIAGED, "released, geometry consistent")
+    clock.go(arrivals.OPEN_WAIT.total_seconds())
+    _look(kept, clock)
+    with kept.database.read() as tx:
+        assert studies.get(tx, StudyUid("2.25.8")).state is StudyState.TRIAGED
+
+
+def test_clocks_that_differ_by_a_little_change_nothing(kept: Archive, clock: Clock) -> None:
+    keep(kept, header(1))
+    with kept.database.read() as tx:
+        before = studies.get(tx, STUDY)
+    clock.go(-4)
+    _look(kept, clock)
+    with kept.database.read() as tx:
+        assert studies.get(tx, STUDY) == before

@@ -115,3 +115,18 @@ def test_a_study_is_triaged_once_all_its_jobs_have_ended(kept: Archive) -> None:
             jobs.end(tx, job.id, owner="w", state=JobState.DONE, reason=None, now=START)
             assert studies.settle(tx, STUDY, now=START) is expected
         assert not studies.settle(tx, STUDY, now=START)
+
+
+def test_a_clock_that_is_set_back_by_hours_holds_no_job_for_hours(kept: Archive) -> None:
+    ahead = START + timedelta(hours=3)
+    with kept.database.write() as tx:
+        jobs.create(tx, STUDY, 1, [A, B], due_at=START, now=START)
+        held = jobs.claim(tx, owner="dead", lease=LEASE, now=ahead)
+        failed = jobs.claim(tx, owner="w", lease=LEASE, now=ahead)
+        assert held is not None
+        assert failed is not None
+        assert jobs.retry(tx, failed.id, owner="w", reason="error", now=ahead)
+        jobs.pull_back(tx, lease=LEASE, now=START)
+        assert jobs.heartbeat(tx, held.id, owner="dead", lease=LEASE, now=START)  # its owner may live all the same
+        jobs.release_expired(tx, now=START + LEASE + timedelta(seconds=1))
+        assert set(jobs.waiting(tx, now=START + LEASE + timedelta(seconds=1))) == {held.id, failed.id}
