@@ -18,7 +18,9 @@ from storage.records import ObjectKey
 from storage.uploads import Pace, Uploader
 from tests.builders import Clock
 
+CATALOGUE = "catalogue.url"
 LIMIT = 1 << 20
+_opened: list[Archive] = []
 AT_ONCE = Pace(look_s=0.0, away_s=(0.0,), tidy_s=0.0, settle_s=-1.0)
 
 
@@ -63,24 +65,41 @@ def landed_archive(
     takes: bool = True,
 ) -> Archive:
     """An archive of the catalogue in `folder` whose host has the landing zone called `name`."""
-    database = Database(f"sqlite:///{folder / 'catalogue.sqlite'}")
-    migrate(database)
+    database = _database(folder)
     landing = Landing(folder / name, limit_bytes=limit_bytes)
     objects = LandedObjects(store, landing=landing, takes=takes, database=database)
-    return Archive(
+    made = Archive(
         objects=objects,
         database=database,
         spool_folder=landing.objects.incoming,
         landing=objects,
         clock=clock or Clock(),
     )
+    _opened.append(made)
+    return made
 
 
 def elsewhere(folder: Path, store: ObjectStore) -> Archive:
     """The same archive as a host without a landing zone sees it."""
-    database = Database(f"sqlite:///{folder / 'catalogue.sqlite'}")
+    database = _database(folder)
     objects = LandedObjects(store, landing=None, database=database)
-    return Archive(objects=objects, database=database, spool_folder=folder, landing=objects, clock=Clock())
+    made = Archive(objects=objects, database=database, spool_folder=folder, landing=objects, clock=Clock())
+    _opened.append(made)
+    return made
+
+
+def _database(folder: Path) -> Database:
+    """The catalogue of a folder: SQLite there, unless a file there names another."""
+    named = folder / CATALOGUE
+    database = Database(named.read_text() if named.exists() else f"sqlite:///{folder / 'catalogue.sqlite'}")
+    migrate(database)
+    return database
+
+
+def close_all() -> None:
+    """Close every archive made here."""
+    while _opened:
+        _opened.pop().close()
 
 
 def uploader(archive: Archive, *, pace: Pace = AT_ONCE, clock: Clock | None = None) -> Uploader:

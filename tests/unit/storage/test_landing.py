@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,15 @@ from storage.records import Arrival, InstanceRecord, ObjectKey, Origin, StudyUid
 from storage.spool import Spool
 from storage.verify import verify
 from tests.builders import START, Clock, ct_slice, header, keep, keep_data_set, part10
-from tests.landed import AT_ONCE, MoodyStore, elsewhere, landed_archive, upload, uploader
+from tests.landed import AT_ONCE, MoodyStore, close_all, elsewhere, landed_archive, upload, uploader
 
 STUDY = StudyUid("2.25.1")
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    close_all()
 
 
 @pytest.fixture
