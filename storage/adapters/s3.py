@@ -29,6 +29,7 @@ _CODES: dict[str, type[StorageError]] = {
     "XMinioStorageFull": OutOfSpace,
     "QuotaExceeded": OutOfSpace,
     "InsufficientStorage": OutOfSpace,
+    "RequestTimeTooSkewed": ObjectStoreUnavailable,  # 403, but our clock or theirs will be put right
 }
 _FORBIDDEN_STATUS = 403
 """Each server has codes of its own for a wrong key or secret."""
