@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+import sqlalchemy as sa
 
+from inference import child
 from inference.completion import close_quiet
 from inference.dispatchers.child import ChildDispatcher
-from inference.errors import RunDied, RunFailed, RunHung
+from inference.errors import ObjectsAway, RunDied, RunFailed, RunHung
 from inference.triage import RunRequest
 from inference.worker import Pace, Worker
+from storage import schema
+from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
-from storage.catalog import changes, jobs, results, studies, worklist
-from storage.records import Coverage, Outcome, StudyState, StudyUid, TriageResult
-from tests.builders import Clock, archive, card, header, keep
+from storage.catalog import changes, jobs, landings, results, studies, worklist
+from storage.errors import ObjectStoreUnavailable
+from storage.records import (
+    Arrival,
+    Coverage,
+    JobId,
+    ObjectKey,
+    Origin,
+    Outcome,
+    StudyState,
+    StudyUid,
+    TriageResult,
+)
+from tests.builders import Clock, TrialModel, archive, card, header, keep
 
 STUDY = StudyUid("2.25.1")
 CARD = card()
@@ -26,7 +42,7 @@ CARD = card()
 class ScriptedProcess:
     """Stands where the model's process is: gives its answers one after the other, the last for ever."""
 
-    answers: list[TriageResult | RunFailed]
+    answers: list[TriageResult | RunFailed | ObjectsAway]
     load_error: RunFailed | None = None
     asked: list[RunRequest] = field(default_factory=list)
     stopped: int = 0
@@ -42,7 +58,7 @@ class ScriptedProcess:
     def run(self, request: RunRequest, *, limit_s: float, on_beat: Callable[[], bool]) -> TriageResult:
         self.asked.append(request)
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
-        if isinstance(answer, RunFailed):
+        if isinstance(answer, RunFailed | ObjectsAway):
             raise answer
         return answer
 
@@ -70,13 +86,14 @@ def kept(tmp_path: Path, clock: Clock) -> Archive:
     return made
 
 
-def _worker(kept: Archive, clock: Clock, process: ScriptedProcess | None) -> Worker:
+def _worker(kept: Archive, clock: Clock, process: ScriptedProcess | None, *, here: str = "") -> Worker:
     return Worker(
         database=kept.database,
         dispatcher=ChildDispatcher(),
         cards=[CARD],
         model=process,
         clock=clock,
+        here=here,
         pace=Pace(load_again_s=0.0),
     )
 
@@ -186,3 +203,74 @@ def test_a_late_slice_gives_a_new_revision_whose_result_supersedes(kept: Archive
     worker.step()
     assert [len(request.instances) for request in process.asked] == [8, 9]
     assert [(record.revision, record.superseded_by) for record in _entry(kept).results] == [(2, None), (1, 2)]
+
+
+# ------------------------------------------------------------------------------------- objects that cannot be read yet
+def _on_its_way(kept: Archive, number: int, clock: Clock) -> None:
+    """Enter an object of the study as lying in the landing zone of another host."""
+    with kept.database.write() as tx:
+        instance = studies.instances_of(tx, STUDY)[number]
+        arrival = Arrival(
+            key=instance.object_key,
+            size_bytes=instance.size_bytes,
+            meta_bytes=instance.meta_bytes,
+            header=header(),
+            origin=Origin(via="dimse"),
+        )
+        landings.enter(tx, [arrival], landings.Place(id="far", host="gateway-1"), now=clock.now)
+
+
+def test_a_job_whose_objects_are_on_their_way_waits_says_so_and_burns_no_attempt(kept: Archive, clock: Clock) -> None:
+    _on_its_way(kept, 3, clock)
+    process = ScriptedProcess([FLAGGED])
+    worker = _worker(kept, clock, process)
+    for _ in range(5):
+        worker.step()
+        clock.go(20)
+    assert process.asked == []
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [
+        (Coverage.WAITING, "objects_on_their_way")
+    ]
+    with kept.database.write() as tx:
+        landings.forget(tx, studies.instances_of(tx, STUDY)[3].object_key)
+    worker.step()
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.ANALYSED, None)]
+    assert _attempts(kept) == [1]
+
+
+def test_a_worker_beside_the_landing_zone_does_not_wait(kept: Archive, clock: Clock) -> None:
+    _on_its_way(kept, 3, clock)
+    process = ScriptedProcess([FLAGGED])
+    _worker(kept, clock, process, here="far").step()
+    assert len(process.asked) == 1
+
+
+def test_a_run_that_finds_the_object_store_away_is_not_counted(kept: Archive, clock: Clock) -> None:
+    process = ScriptedProcess([*[ObjectsAway("ObjectStoreUnavailable")] * 5, FLAGGED])
+    worker = _worker(kept, clock, process)
+    for asked in range(1, 6):
+        worker.step()
+        worker.step()
+        assert len(process.asked) == asked  # it rests before it asks again
+        clock.go(10)
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.WAITING, "objects_away")]
+    assert _attempts(kept) == [0]
+    worker.step()
+    assert [(line.coverage, line.reason) for line in _entry(kept).coverage] == [(Coverage.ANALYSED, None)]
+
+
+def test_an_object_store_that_is_away_is_told_apart_from_a_model_that_fails(kept: Archive) -> None:
+    class Away(MemoryStore):
+        def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:
+            raise ObjectStoreUnavailable
+
+    with kept.database.read() as tx:
+        instances = tuple(studies.instances_of(tx, STUDY))
+    request = RunRequest(job=JobId("j"), model_id=CARD.id, instances=instances)
+    answer = child._answer(request, {CARD.id: TrialModel(CARD)}, Away(), {})
+    assert (answer.reason, answer.message) == ("objects_away", "ObjectStoreUnavailable")  # type: ignore[union-attr]
+
+
+def _attempts(kept: Archive) -> list[int]:
+    with kept.database.read() as tx:
+        return list(tx.execute(sa.select(schema.jobs.c.attempts)).scalars())
