@@ -160,7 +160,9 @@ def _world_errors(key: ObjectKey | None = None) -> Iterator[None]:
     try:
         yield
     except minio.error.S3Error as error:
-        refused = Misconfigured if error.response.status == _FORBIDDEN_STATUS else ObjectStoreUnavailable
+        # The key and secret opened the bucket.  A HEAD does not say why it is refused now: a clock may be wrong.
+        forbidden = error.response.status == _FORBIDDEN_STATUS and key is None
+        refused = Misconfigured if forbidden else ObjectStoreUnavailable
         kind = _CODES.get(error.code or "", refused)
         raise kind(f"object store, {subject}: {error.code}") from error
     except minio.error.ServerError as error:

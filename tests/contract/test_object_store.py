@@ -8,9 +8,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+import minio.time
 import pytest
 
 from storage.adapters import open_store
@@ -234,6 +236,19 @@ def test_wrong_secret_is_a_clear_misconfiguration(s3_server: S3Server) -> None:
 def test_unknown_access_key_is_a_clear_misconfiguration(s3_server: S3Server) -> None:
     with pytest.raises(Misconfigured, match=r"Invalid|Denied|NotFound"):
         open_store(s3_server.bucket_url(_bucket()), access_key="nobody", secret_key=s3_server.secret_key)
+
+
+def test_a_clock_that_the_store_finds_wrong_is_no_wrong_key(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _open_s3(s3_server)
+    key, content = _object(KiB)
+    true_time = minio.time.utcnow
+    monkeypatch.setattr(minio.time, "utcnow", lambda: true_time() + timedelta(hours=5))
+    with pytest.raises(ObjectStoreUnavailable):
+        store.put(key, io.BytesIO(content))
+    monkeypatch.undo()
+    store.put(key, io.BytesIO(content))
 
 
 def test_bucket_is_shared_by_whoever_opens_it_next(s3_server: S3Server) -> None:

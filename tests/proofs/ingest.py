@@ -1,4 +1,4 @@
-"""Anything may happen: ``python -m tests.proofs.ingest --topology embedded|distributed --kills N --seed S``.
+"""Anything may happen: ``python -m tests.proofs.ingest --topology embedded|distributed|landing --kills N --seed S``.
 
 Modalities send and send again, also copies with other content and in other encodings, while one fault after the other
 befalls the archive (`tests.proofs.faults`).  Then it comes to rest, is scrubbed, and is held against what was sent:
@@ -18,10 +18,12 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
+import sqlalchemy as sa
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from storage import schema
 from tests.acceptance.site import Site
 from tests.proofs.faults import FAULTS, struck
 from tests.proofs.kills import at_rest
@@ -54,7 +56,8 @@ def prove(
         sender.finish()
     for sender in senders:
         sender.join()
-    rig.site.wait(lambda: True if at_rest(rig.site) else None, "at rest", limit_s=_REST_LIMIT_S)
+    site = rig.site
+    site.wait(lambda: True if at_rest(site) and _nothing_lands(site) else None, "at rest", limit_s=_REST_LIMIT_S)
     follower.finish()
     ledger = _judged(rig.site, sent, copies, follower)
     for sender in senders:
@@ -62,6 +65,12 @@ def prove(
     ledger.figures |= {"faults": len(done), "seconds of faults": round(struck_s)}
     ledger.figures["seconds in all"] = round(time.monotonic() - began)
     return ledger, done
+
+
+def _nothing_lands(site: Site) -> bool:
+    """Tell whether everything has gone from the gateway's disk to the object store."""
+    waiting = site.rows_of(sa.select(schema.landings.c.object_key).limit(1))
+    return not waiting and not any((site.settings.data / "landing" / "objects").glob("*/*"))
 
 
 def _senders(rig: Rig, folder: Path, seed: int, sent: Sent, copies: Copies) -> list[Sender]:
@@ -106,7 +115,7 @@ def print_report(ledger: Ledger, faults: Sequence[str], lacks: Sequence[str], *,
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--topology", choices=TOPOLOGIES, default="embedded")
+    parser.add_argument("--topology", choices=tuple(TOPOLOGIES), default="embedded")
     parser.add_argument("--kills", type=int, default=20, help="faults to inject, of any kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", default=",".join(FAULTS), help="which, by name: %(default)s")

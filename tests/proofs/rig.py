@@ -24,7 +24,8 @@ from tests.servers.redis import running_redis
 from tests.servers.s3 import S3Server
 from tests.servers.s3_faults import FaultyS3
 
-TOPOLOGIES = ("embedded", "distributed")
+TOPOLOGIES = {"embedded": "archive", "distributed": "archive", "landing": "landing"}
+"""Name -> `ROI_ACK`; `landing` is the distributed set-up whose gateway acknowledges before the object store has it."""
 _DISK_MB = 8192
 """The files that hold the disks are sparse."""
 
@@ -64,7 +65,11 @@ class Rig:
 def running_rig(topology: str, folder: Path, *, seed: int) -> Iterator[Rig]:
     """Run a rig below `folder`."""
     with ExitStack() as stack:
-        yield (_embedded if topology == "embedded" else _distributed)(stack, folder, random.Random(seed))
+        dice = random.Random(seed)
+        if topology == "embedded":
+            yield _embedded(stack, folder, dice)
+        else:
+            yield _distributed(stack, folder, dice, ack=TOPOLOGIES[topology])
 
 
 def missing(topology: str) -> str | None:
@@ -85,7 +90,7 @@ def _embedded(stack: ExitStack, folder: Path, dice: random.Random) -> Rig:
     return Rig(site=site, random=dice, line=line, disk=small, clock=shifted, lacks=lacks)
 
 
-def _distributed(stack: ExitStack, folder: Path, dice: random.Random) -> Rig:
+def _distributed(stack: ExitStack, folder: Path, dice: random.Random, *, ack: str) -> Rig:
     lacks: list[str] = []
     pair = stack.enter_context(running_pair(folder / "postgres"))
     store_disk = _disk(stack, folder / "minio", lacks)
@@ -95,7 +100,7 @@ def _distributed(stack: ExitStack, folder: Path, dice: random.Random) -> Rig:
     small = _disk(stack, folder / "site" / "data", lacks)
     shifted = _clock(stack, folder / "clock", lacks)
     environment = shifted.environment if shifted else {}
-    told = {"environment": environment, "high_water": "0"}
+    told = {"environment": environment, "high_water": "0", "ack": ack}
     site = stack.enter_context(apart(folder / "site", postgres=pair, minio=proxy, broker=bell, name="ingest", **told))
     line = stack.enter_context(Line(site.settings.dicom_port))
     return Rig(
