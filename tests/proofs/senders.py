@@ -44,6 +44,9 @@ class Sent:
 class Sender(threading.Thread):
     """One modality."""
 
+    judged_share = 0.5
+    """Of the small studies, those with slices enough for a model."""
+
     def __init__(self, port: int, folder: Path, seed: int, numbers: count[int], sent: Sent, pool: list[list[Dataset]]):
         super().__init__(name=f"sender-{seed}", daemon=True)
         self._port, self._folder, self._numbers, self._sent, self._pool = port, folder, numbers, sent, pool
@@ -80,7 +83,7 @@ class Sender(threading.Thread):
         with self._sent.lock:
             if self._pool and self._random.random() < 0.1:
                 return self._pool.pop()
-        slices = _ENOUGH if self._random.random() < 0.5 else _FEW
+        slices = _ENOUGH if self._random.random() < self.judged_share else _FEW
         return small_ct(number, slices=slices)
 
     def _deliver(self, files: Sequence[SentFile], folder: Path) -> None:
