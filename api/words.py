@@ -90,6 +90,7 @@ REASONS: Final = {
     "model_error": Text(vi="mô hình gặp lỗi", en="the model raised an error"),
     "timeout": Text(vi="mô hình quá thời gian", en="the model took too long"),
     "process_died": Text(vi="tiến trình AI dừng đột ngột", en="the AI process died"),
+    "object_damaged": Text(vi="dữ liệu lưu trữ bị hỏng hoặc mất", en="the kept data are damaged or missing"),
     "memory": Text(vi="hết bộ nhớ", en="out of memory"),
     "weights": Text(vi="thiếu hoặc hỏng tệp trọng số", en="weights missing or damaged"),
 }

@@ -21,7 +21,7 @@ from inference import triage
 from inference.errors import ObjectsAway, RunDied, RunFailed, RunHung
 from models import registry, runtime
 from models.errors import ModelError
-from storage.errors import Unavailable
+from storage.errors import Damaged, Unavailable
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -207,6 +207,9 @@ def _answer(
     except Unavailable as error:
         logger.warning("objects away", extra={**extra, "action": "objects-away", "error": type(error).__name__})
         return Failure(reason=ObjectsAway.reason, message=type(error).__name__)
+    except Damaged as error:
+        logger.exception("run failed", extra={**extra, "action": "run-failed"})
+        return Failure(reason="object_damaged", message=str(error))
     except MemoryError:
         logger.exception("run failed", extra={**extra, "action": "run-failed"})
         return Failure(reason="memory", message="MemoryError")

@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 
 from inference.errors import NotSuitable
 from inference.geometry import slice_normal, slice_positions_mm
+from storage.whole import read_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -189,9 +190,8 @@ _CONSIDER: Mapping[str, _Consider] = {"volume": _consider_stack, "radiograph": _
 
 def first_header(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
     """Read the attributes that selection asks for; `NotSuitable` (decode_error) where the file does not parse."""
+    content = io.BytesIO(read_whole(objects, instance))  # a parser seeks, a stream from an object store cannot
     try:
-        with objects.open(instance.object_key) as stream:
-            content = io.BytesIO(stream.read())  # a parser seeks, a stream from an object store cannot
         return pydicom.dcmread(content, stop_before_pixels=True, specific_tags=list(_TAGS))
     except (InvalidDicomError, ValueError, KeyError, NotImplementedError, AttributeError, EOFError) as error:
         raise NotSuitable("decode_error", type(error).__name__) from error

@@ -16,6 +16,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from inference.errors import NotSuitable
 from inference.geometry import slice_normal, slice_positions_mm
 from models.contract import Radiograph, Volume
+from storage.whole import read_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -80,8 +81,7 @@ def load_radiograph(selected: Selected, objects: ObjectStore) -> Radiograph:
 
 
 def _read(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
-    with objects.open(instance.object_key) as stream:
-        content = stream.read()
+    content = read_whole(objects, instance)
     try:
         data_set = pydicom.dcmread(io.BytesIO(content))
         _ = data_set.pixel_array  # decoded here, in the reader's thread, and kept on the data set

@@ -23,6 +23,7 @@ from storage import tombstones
 from storage.archive import utc_now
 from storage.catalog import arrivals, references, removals, renewal
 from storage.catalog import tombstones as tombstone_rows
+from storage.catalog.removals import State
 from storage.conflicts import same_but_for_syntax
 from storage.errors import Damaged, Rejected, StorageError
 from storage.records import Arrival, InstanceUid, ObjectKey, Verdict
@@ -168,6 +169,8 @@ class _Work:
         self.figures = Figures()
         self._skipped: set[ObjectKey] = set()
         """Tombstones, and what they bury."""
+        self._remains: set[ObjectKey] = set()
+        """What is buried, and lies there still."""
         self._there = 0
 
     def bury(self) -> Graveyard:
@@ -194,6 +197,7 @@ class _Work:
         done = 0
         with ThreadPoolExecutor(_READERS) as pool:
             for batch in _batches(self._archive.objects.keys()):
+                self._remains.update(self._skipped.intersection(batch))
                 found = pool.map(self._read, self._unknown(batch))
                 self._enter_batch([each for each in found if each is not None])
                 done += len(batch)
@@ -211,12 +215,10 @@ class _Work:
         now = self._clock()
         with self._archive.database.write() as tx:
             removals.exclude_senders(tx)
-            buried: dict[ObjectKey, list[ObjectKey]] = defaultdict(list)
             for key, tombstone in graveyard.dead.items():
-                buried[tombstone].append(key)
-            for tombstone, keys in buried.items():
-                free = sorted(set(keys) - references.needed(tx, keys))
-                removals.mark(tx, free, tombstone=tombstone, now=now)
+                if not references.needed(tx, [key]):
+                    state = State.MARKED if key in self._remains else State.GONE
+                    removals.mark(tx, [key], tombstone=tombstone, now=now, state=state)
             self._count(without_time=renewal.tell_times(tx, now=now))
         self._turn.end(asdict(self.figures))
 

@@ -46,7 +46,7 @@ class Figures:
     restored: int = 0
     """Damaged at an earlier scrub, whole now."""
     unreferenced: int = 0
-    """No row needs them; those that were removed included."""
+    """No row needs them, but not yet for long enough."""
     removed: int = 0
     postponed: int = 0
     """Due to be removed, but the catalogue could not be held for it."""
@@ -54,7 +54,7 @@ class Figures:
     @property
     def clean(self) -> bool:
         """Whether every needed object is whole and nothing else is there."""
-        return not (self.missing or self.corrupt or self.unreferenced - self.removed)
+        return not (self.missing or self.corrupt or self.unreferenced)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,15 +191,16 @@ class _Work:
         with self._archive.database.write() as tx:
             removals.forget_seen(tx, reprieved)
             removals.note_seen(tx, unneeded, now=now)
-        self._count(unreferenced=len(unneeded))
         try:
             with self._archive.database.write() as tx:
                 removals.exclude_senders(tx)
-                removals.mark_old(tx, unneeded, before=now - self._manner.after)
+                marked = removals.mark_old(tx, unneeded, before=now - self._manner.after)
         except CatalogueUnavailable:
             # A backup may hold the table for hours: what is due stays for the next scrub.
+            marked = []
             self._count(postponed=len(unneeded))
             logger.warning("removals postponed", extra={"action": "removals-postponed", "objects": len(unneeded)})
+        self._count(unreferenced=len(unneeded) - len(marked))
 
     def remove_marked(self) -> None:
         """Remove what is marked, also by a scrub or a removal that was killed."""

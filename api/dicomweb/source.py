@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from api.errors import DataSetUnreadable
 from pacs_gateway.elements import Encoding, encoding_of
+from storage.errors import ObjectCorrupt
 
 if TYPE_CHECKING:
     from storage.archive import Archive
@@ -81,8 +83,22 @@ def stored(archive: Archive, instance: InstanceRecord) -> Source:
 
     if encoding_of(instance.transfer_syntax_uid) is not Encoding.DEFLATED:
         return Source(read, size)
-    content = _inflated(read, size)
+    content = _inflated(_checked(read, size, instance), size)
     return Source(lambda offset, length: content[offset : offset + length], len(content))
+
+
+def _checked(read: Read, size: int, instance: InstanceRecord) -> Read:
+    """Read from start to end; `storage.errors.ObjectCorrupt` with the last piece of what was not received."""
+    digest = hashlib.sha256()
+
+    def checked(offset: int, length: int) -> bytes:
+        piece = read(offset, length)
+        digest.update(piece)
+        if offset + length >= size and digest.hexdigest() != instance.object_key:
+            raise ObjectCorrupt(f"object {instance.object_key} no longer has its digest")
+        return piece
+
+    return checked
 
 
 def _inflated(read: Read, size: int) -> bytes:

@@ -19,7 +19,7 @@ from api.dicomweb.explicit import EXPLICIT_LITTLE_UID, explicit_little, is_for_w
 from api.dicomweb.model import as_model, element, find
 from api.dicomweb.multipart import Related
 from api.dicomweb.source import Checked, Source, stored
-from api.dicomweb.walk import Kind, walk
+from api.dicomweb.walk import Kind, Step, walk
 from api.errors import NotAcceptable
 from api.uids import InstancePath, SeriesPath, StudyPath
 from pacs_gateway.elements import encoding_of
@@ -220,8 +220,7 @@ def retrieve_bulk(
     step = find(walk(source, encoding, signed=signed), tuple(path.split("/"))) if _BULK_PATH.fullmatch(path) else None
     if step is None:
         raise CatalogueUnknown("the instance has no value at this path")
-    whole = step.kind is Kind.ENCAPSULATED
-    pieces = source.pieces(step.start, step.length) if whole else value_pieces(source, step)
+    pieces = _value(context, one, source, step)
     if choice.offer == media.OCTETS:
         return _stream(request, pieces, media.OCTETS, {"Content-Length": str(step.length)})
     body = Related(media.OCTETS)
@@ -231,6 +230,25 @@ def retrieve_bulk(
         location=f"{_bulk_url(context, one)}/{path}",
     )
     return _stream(request, chain(part, _last(body)), body.media_type, {})
+
+
+def _value(context: ApiContext, instance: InstanceRecord, source: Source, step: Step) -> Iterator[bytes]:
+    """Yield a value's bytes; one that is most of its object is read with the rest of it, to check the digest."""
+    if source.size != instance.size_bytes - instance.meta_bytes or step.length * 2 < source.size:
+        return _value_of(source, step)
+    checked = Checked(context.archive, instance)
+    return _withheld(_finished(_value_of(Source(checked, source.size), step), checked))
+
+
+def _value_of(source: Source, step: Step) -> Iterator[bytes]:
+    if step.kind is Kind.ENCAPSULATED:
+        return source.pieces(step.start, step.length)
+    return value_pieces(source, step)
+
+
+def _finished(pieces: Iterator[bytes], checked: Checked) -> Iterator[bytes]:
+    yield from pieces
+    checked.finish()
 
 
 def _bulk_url(context: ApiContext, instance: InstanceRecord) -> str:

@@ -124,26 +124,29 @@ def forget_seen(tx: Transaction, keys: Sequence[ObjectKey]) -> None:
 
 
 def mark_old(tx: Transaction, keys: Sequence[ObjectKey], *, before: datetime) -> list[ObjectKey]:
-    """Mark those of `keys` that are noted since `before` and that no row needs; return them.
+    """Mark those of `keys` that are noted since `before` and that no row needs; return all that are marked now.
 
     Call `exclude_senders` first, in the same transaction.
     """
-    free = sorted(set(keys) - references.needed(tx, keys))
-    marked = tx.execute(
-        sa.update(_removals)
-        .where(_removals.c.object_key.in_(free), _removals.c.state != State.MARKED, _removals.c.since <= before)
-        .values(state=State.MARKED, stamp=_stamp())
-        .returning(_removals.c.object_key)
-    )
-    return [ObjectKey(row.object_key) for row in marked]
+    free = _removals.c.object_key.in_(sorted(set(keys) - references.needed(tx, keys)))
+    old = (_removals.c.state != State.MARKED, _removals.c.since <= before)
+    tx.execute(sa.update(_removals).where(free, *old).values(state=State.MARKED, stamp=_stamp()))
+    found = tx.execute(sa.select(_removals.c.object_key).where(free, _removals.c.state == State.MARKED))
+    return [ObjectKey(row.object_key) for row in found]
 
 
-def mark(tx: Transaction, keys: Sequence[ObjectKey], *, tombstone: ObjectKey | None, now: datetime) -> None:
-    """Mark objects whose last row goes in this same transaction; call `exclude_senders` first."""
+def mark(
+    tx: Transaction,
+    keys: Sequence[ObjectKey],
+    *,
+    tombstone: ObjectKey | None,
+    now: datetime,
+    state: State = State.MARKED,
+) -> None:
+    """Mark objects whose last row goes in this same transaction, or has gone; call `exclude_senders` first."""
     tx.execute(sa.delete(_removals).where(_removals.c.object_key.in_(keys)))
     rows = [
-        {"object_key": key, "state": State.MARKED, "since": now, "stamp": _stamp(), "tombstone_key": tombstone}
-        for key in keys
+        {"object_key": key, "state": state, "since": now, "stamp": _stamp(), "tombstone_key": tombstone} for key in keys
     ]
     if rows:
         tx.execute(sa.insert(_removals), rows)

@@ -14,7 +14,7 @@ PACKAGES = ("api", "inference", "models", "pacs_gateway", "roi", "storage")
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
 )
-AUDITED = {"set-priority", "peer-added", "peer-removed"}
+AUDITED = {"removed", "set-priority", "peer-added", "peer-removed"}
 """Actions of the audit, which is not the log."""
 
 
@@ -24,7 +24,7 @@ def _section(title: str) -> str:
 
 def test_every_reason_code_is_on_the_page_and_no_other() -> None:
     named = set(re.findall(r'NotSuitable\(\s*"(\w+)"', SOURCE)) | set(re.findall(r'_check_range\("(\w+)"', SOURCE))
-    failed = {RunFailed.reason, RunHung.reason, RunDied.reason, "weights", "memory"}
+    failed = {RunFailed.reason, RunHung.reason, RunDied.reason, "weights", "memory", "object_damaged"}
     assert set(re.findall(r"^\| `(\w+)` \|", _section("Reason codes"), re.MULTILINE)) == named | failed
 
 

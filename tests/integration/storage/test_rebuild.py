@@ -162,7 +162,7 @@ def test_a_rebuilt_catalogue_is_the_old_one(site: Site) -> None:
     assert found.without_time == 0
     assert [row["received_at"] for row in before["instances"]][:2] == [START + timedelta(seconds=s) for s in (1, 2)]
     assert removed in set(site.archive.objects.keys())
-    scrub(site.archive, Manner(rate_mb_s=0, clock=site.clock), actor="test")
+    assert scrub(site.archive, Manner(rate_mb_s=0, clock=site.clock), actor="test").removed == 1
     assert removed not in set(site.archive.objects.keys())
     assert verify(site.archive).clean
     with site.archive.database.read() as tx:

@@ -4,11 +4,13 @@ import json
 import warnings
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from api import ApiContext, create_app
+from storage import schema
 from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
 from storage.errors import ObjectMissing
@@ -142,6 +144,29 @@ def test_a_rotten_object_is_never_given_whole(context: ApiContext, archive: Arch
         for headers in (ALONE, {}):
             answer = client.get(ONE, headers=headers)
             assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+
+
+def test_a_rotten_value_is_never_given_whole(context: ApiContext, archive: Archive) -> None:
+    with TestClient(create_app(context), base_url=BASE, raise_server_exceptions=False) as client:
+        store(client, builders.ct_slice(1))
+        (key,) = archive.objects.keys()
+        damage(archive, key)
+        for headers in ({"Accept": "application/octet-stream"}, {}):
+            answer = client.get(f"{ONE}/bulkdata/7FE00010", headers=headers)
+            assert answer.status_code == 500
+
+
+def test_a_rotten_deflated_object_tells_no_metadata(context: ApiContext, archive: Archive) -> None:
+    data_set = builders.ct_slice(1)
+    data_set.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    with TestClient(create_app(context), base_url=BASE) as client:
+        store(client, data_set)
+        assert client.get(f"{ONE}/metadata").status_code == 200
+        (key,) = archive.objects.keys()
+        archive.objects._objects[key] += b"\0\0"  # type: ignore[attr-defined]  # zlib itself would not mind
+        with archive.database.write() as tx:
+            tx.execute(sa.update(schema.instances).values(size_bytes=schema.instances.c.size_bytes + 2))
+        assert client.get(f"{ONE}/metadata").status_code == 500
 
 
 def test_an_object_that_is_gone_is_500_before_anything_is_sent(client: TestClient, archive: Archive) -> None:

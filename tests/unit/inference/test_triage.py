@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from inference import triage
+from inference import child, triage
 from inference.triage import RunRequest
 from storage.adapters.memory import MemoryStore
 from storage.catalog import studies
 from storage.records import JobId, Outcome, StudyUid, TriageResult
+from storage.whole import read_whole
 from tests.builders import TrialModel, archive, card, ct_slice, keep_data_set, radiograph
 
 JOB = JobId("j")
@@ -186,3 +188,32 @@ def test_an_unsuitable_radiograph_is_never_scored(tmp_path: Path, reason: str, a
     model = TrialModel(card(kind="radiograph"))
     result = _run(tmp_path, [radiograph(**attributes)], model)
     assert (result.outcome, result.reason, model.shown) == (Outcome.NOT_SUITABLE, reason, [])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
+@pytest.mark.parametrize("kind", ["volume", "radiograph"])
+def test_damaged_objects_are_never_judged(tmp_path: Path, damage: str, kind: str) -> None:
+    kept = archive(tmp_path)
+    data_sets = [ct_slice(number) for number in range(1, 6)] if kind == "volume" else [radiograph()]
+    for data_set in data_sets:
+        keep_data_set(kept, data_set)
+    with kept.database.read() as tx:
+        instances = studies.instances_of(tx, StudyUid(data_sets[0].StudyInstanceUID))
+    key = instances[len(instances) // 2].object_key
+    whole = kept.objects._objects.pop(key)
+    if damage != "missing":
+        kept.objects._objects[key] = whole[:-1] + (bytes([whole[-1] ^ 1]) if damage == "flipped" else b"")
+    model = TrialModel(card(kind=kind))
+    request = RunRequest(job=JOB, model_id=model.card.id, instances=tuple(instances))
+    answer = child._answer(request, {model.card.id: model}, kept.objects, {})
+    assert isinstance(answer, child.Failure)
+    assert answer.reason == "object_damaged"
+    assert model.shown == []
+
+
+def test_a_copy_with_other_file_meta_is_whole(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    keep_data_set(kept, ct_slice())
+    with kept.database.read() as tx:
+        (instance,) = studies.instances_of(tx, StudyUid("2.25.1"))
+    assert read_whole(kept.objects, replace(instance, meta_bytes=instance.meta_bytes + 8))
