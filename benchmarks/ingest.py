@@ -73,7 +73,7 @@ def measure(workload: Workload, field: Field, corpora: Corpora, rounds: int, wor
 
 
 class Roll:
-    """Who has taken part so far in a small run: everybody once with each client, ours also with each corpus."""
+    """Who has taken part so far in a small run: everybody once, ours with each corpus and each client."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, str, str]] = set()
@@ -84,7 +84,7 @@ class Roll:
         return replace(workload, contestants=wanted, goals=())
 
     def _has_shown(self, workload: Workload, key: str) -> bool:
-        shown = (key, workload.client, workload.corpus if key == "roi" else "")
+        shown = (key, workload.client, workload.corpus) if key == "roi" else (key, "", "")
         seen = shown in self._seen
         self._seen.add(shown)
         return seen
