@@ -84,6 +84,9 @@ _KNOWN = Statement(
     .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
     .join(_studies, _studies.c.id == _instances.c.study_pk)
     .where(among(_instances.c.sop_instance_uid, "uids"))
+    # PostgreSQL shows a row after a restart that its standby may not have.  The lock is written to the log, and so
+    # the answer to a re-send waits for the standby as that to the first send did.
+    .with_for_update(read=True, key_share=True, of=_instances)
 )
 _STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_studies.c.study_instance_uid, "uids")))
 _LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
