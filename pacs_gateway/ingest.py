@@ -22,7 +22,7 @@ from pacs_gateway.errors import (
     Part10Rejected,
 )
 from pacs_gateway.header import HEAD_BYTES, is_uid, read_header, unreadable_beyond
-from pacs_gateway.part10 import FileMeta, split_meta, write_meta
+from pacs_gateway.part10 import Piece, split_meta, write_meta
 from storage.archive import utc_now
 from storage.errors import ObjectStoreUnavailable, OutOfSpace, Unavailable
 from storage.records import Arrival, Header, Origin, StudyUid, Verdict
@@ -90,7 +90,7 @@ class Ingest:
             max_bytes=self._max_instance_bytes,
         )
 
-    def part10(self, source: Iterable[bytes] | BinaryIO, origin: Origin) -> tuple[Verdict, Header]:
+    def part10(self, source: Iterable[Piece] | BinaryIO, origin: Origin) -> tuple[Verdict, Header]:
         """Take in a whole DICOM file, as STOW-RS and import bring it; its data set bytes are kept as they are.
 
         Preamble and meta information are dropped for our own, which names what the data set says it is.
@@ -108,12 +108,15 @@ class Ingest:
         if not is_uid(meta.transfer_syntax_uid):
             raise Part10Rejected("the file meta information's transfer syntax is not a UID")
         first = next(data_set, b"")
-        sop_class_uid, sop_instance_uid = _announced(meta, first)
+        header = _header_within(bytes(first[:HEAD_BYTES]), meta.transfer_syntax_uid)
+        # Only where the data set's header is longer than its first piece is the meta information believed, to be
+        # compared with the data set when that is complete: it may be poor, or another file's.
+        named = header or meta
         with self.begin(
             transfer_syntax_uid=meta.transfer_syntax_uid,
             origin=origin,
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
+            sop_class_uid=named.sop_class_uid,
+            sop_instance_uid=named.sop_instance_uid,
         ) as reception:
             reception.write(first)
             for chunk in data_set:
@@ -218,21 +221,15 @@ class Reception:
         self.close()
 
 
-def _announced(meta: FileMeta, first: bytes) -> tuple[str, str]:
-    """Return the SOP UIDs of a file: its data set's, whose meta information may be poor or another file's.
-
-    Only where the data set's header is longer than the first chunk is the meta information believed, to be compared
-    with the data set when that is complete.
-    """
-    head = first[:HEAD_BYTES]
+def _header_within(head: bytes, transfer_syntax_uid: str) -> Header | None:
+    """Read a header that ends within `head`, None where it does not."""
     try:
-        header = read_header(head, meta.transfer_syntax_uid, unreadable_beyond(head))
+        return read_header(head, transfer_syntax_uid, unreadable_beyond(head))
     except HeaderUnreadable:
-        return meta.sop_class_uid, meta.sop_instance_uid
-    return header.sop_class_uid, header.sop_instance_uid
+        return None
 
 
-def _chunks(source: Iterable[bytes] | BinaryIO) -> Iterable[bytes]:
+def _chunks(source: Iterable[Piece] | BinaryIO) -> Iterable[Piece]:
     """Read a stream in pieces; leave what comes in pieces already as it is."""
     read = getattr(source, "read", None)
     return iter(partial(read, _CHUNK), b"") if read else source

@@ -15,6 +15,10 @@ from storage.records import Origin
 
 PREFIX_BYTES: Final = 132
 MAX_META_BYTES: Final = 256 * 1024
+_USUAL_META_BYTES: Final = 1024
+Piece = bytes | memoryview
+"""A part of a file on its way in."""
+
 _GROUP: Final = Struct("<H")
 _ELEMENT: Final = Struct("<HH2sH")
 _LONG_LENGTH: Final = Struct("<I")
@@ -84,7 +88,7 @@ class FileMeta:
     """When it came, where we wrote this file ourselves."""
 
 
-def read_meta(start: bytes) -> FileMeta:
+def read_meta(start: bytes | bytearray) -> FileMeta:
     """Read preamble and group 0002 from the first bytes of a file.
 
     The group is walked to its first foreign element; its (0002,0000) length, which is often wrong, is not believed.
@@ -115,7 +119,7 @@ def read_meta(start: bytes) -> FileMeta:
     return meta
 
 
-def _walk_group_2(start: bytes) -> tuple[dict[int, bytes], int]:
+def _walk_group_2(start: bytes | bytearray) -> tuple[dict[int, bytes], int]:
     values: dict[int, bytes] = {}
     position = PREFIX_BYTES
     while position + 2 <= len(start) and _GROUP.unpack_from(start, position)[0] == 2:
@@ -130,7 +134,7 @@ def _walk_group_2(start: bytes) -> tuple[dict[int, bytes], int]:
             raise Part10Rejected(f"file meta element (0002,{number:04x}) is not explicit VR little endian")
         if position + length > len(start):
             raise Part10Rejected(f"file meta element (0002,{number:04x}) is longer than its file, or than is taken")
-        values.setdefault(number, start[position : position + length])
+        values.setdefault(number, bytes(start[position : position + length]))
         position += length
     return values, position
 
@@ -150,7 +154,7 @@ def _uid(values: dict[int, bytes], number: int) -> str:
     return values.get(number, b"").decode("latin-1").strip("\0 ")
 
 
-def split_meta(chunks: Iterable[bytes]) -> tuple[FileMeta, Iterator[bytes]]:
+def split_meta(chunks: Iterable[Piece]) -> tuple[FileMeta, Iterator[Piece]]:
     """Read a file's meta information from its chunks; return it and the chunks of the data set.
 
     Raises
@@ -160,15 +164,26 @@ def split_meta(chunks: Iterable[bytes]) -> tuple[FileMeta, Iterator[bytes]]:
     """
     source = iter(chunks)
     start = bytearray()
+    look_at = _USUAL_META_BYTES
     for chunk in source:
         start += chunk
-        if len(start) >= MAX_META_BYTES:
-            break
-    meta = read_meta(bytes(start))
-    return meta, _rest(bytes(memoryview(start)[meta.length :]), source)
+        if len(start) >= look_at:
+            if len(start) >= MAX_META_BYTES or _meta_ends_in(start):
+                break
+            look_at = 2 * len(start)
+    meta = read_meta(start)
+    return meta, _rest(memoryview(start)[meta.length :], source)
 
 
-def _rest(first: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+def _meta_ends_in(start: bytearray) -> bool:
+    try:
+        _, position = _walk_group_2(start)
+    except Part10Rejected:
+        return False  # more of it may follow, or `read_meta` will say what is wrong
+    return position + 2 <= len(start)
+
+
+def _rest(first: memoryview, source: Iterator[Piece]) -> Iterator[Piece]:
     if first:
         yield first
     yield from source

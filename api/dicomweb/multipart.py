@@ -56,7 +56,7 @@ class Part:
     """One part of a body; read `pieces` before asking for the next part, what is left is passed over."""
 
     headers: dict[str, str]
-    pieces: Iterator[bytes]
+    pieces: Iterator[memoryview]
 
 
 def parts(chunks: Iterable[bytes], boundary: str) -> Iterator[Part]:
@@ -107,7 +107,7 @@ class _Events:
 
     def __init__(self, chunks: Iterator[bytes], boundary: str) -> None:
         self._chunks = chunks
-        self._queue: deque[dict[str, str] | bytes | None] = deque()
+        self._queue: deque[dict[str, str] | memoryview | None] = deque()
         self._headers: dict[str, str] = {}
         self._name, self._value = bytearray(), bytearray()
         self._ended = False
@@ -132,12 +132,12 @@ class _Events:
             return event
         raise BodyRejected("the body is not well-formed multipart")
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[memoryview]:
         """Yield the current part's bytes."""
-        while isinstance(event := self._next(), bytes):
+        while isinstance(event := self._next(), memoryview):
             yield event
 
-    def _next(self) -> dict[str, str] | bytes | None:
+    def _next(self) -> dict[str, str] | memoryview | None:
         while not self._queue and not self._ended:
             chunk = next(self._chunks, b"")
             if not chunk:
@@ -165,7 +165,7 @@ class _Events:
         self._queue.append(self._headers)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._queue.append(data[start:end])
+        self._queue.append(memoryview(data)[start:end])
 
     def _on_part_end(self) -> None:
         self._queue.append(_PART_END)

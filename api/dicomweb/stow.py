@@ -25,6 +25,7 @@ from api.uids import StudyPath
 from pacs_gateway import status
 from pacs_gateway.errors import HeaderRejected, InstanceTooLarge
 from pacs_gateway.ingest import Ingest
+from pacs_gateway.part10 import Piece
 from storage.errors import StorageError, Unavailable
 from storage.records import Arrival, Header, Origin, StudyUid, Verdict
 
@@ -139,7 +140,7 @@ def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Res
     return _answer(tally, media_type)
 
 
-def _keep(ingest: Ingest, pieces: Iterator[bytes], origin: Origin, tally: _Tally) -> None:
+def _keep(ingest: Ingest, pieces: Iterator[Piece], origin: Origin, tally: _Tally) -> None:
     try:
         verdict, header = ingest.part10(pieces, origin)
     except StudyMismatch as error:
@@ -151,7 +152,7 @@ def _keep(ingest: Ingest, pieces: Iterator[bytes], origin: Origin, tally: _Tally
 
 
 # ------------------------------------------------------------------------------------------------------ the body
-def _files(request: Request) -> Iterator[Iterator[bytes]]:
+def _files(request: Request) -> Iterator[Iterator[Piece]]:
     """Yield the DICOM files of a body: the parts of a multipart, or the body itself."""
     named = media.parse(request.headers.get("content-type", ""))
     content = named[0] if named else media.MediaType(name="")
@@ -165,7 +166,7 @@ def _files(request: Request) -> Iterator[Iterator[bytes]]:
     return map(_file, parts(chunks, boundary_of(content)))
 
 
-def _file(part: Part) -> Iterator[bytes]:
+def _file(part: Part) -> Iterator[Piece]:
     declared = media.parse(part.headers.get("content-type", media.DICOM))
     if not declared or declared[0].name != media.DICOM:
         raise BodyRejected(f"a part is not {media.DICOM}")
@@ -195,16 +196,18 @@ def _next(stream: AsyncIterator[bytes]) -> bytes:
 
 async def _take(stream: AsyncIterator[bytes]) -> bytes:
     """Return the next chunks together, empty at the body's end: crossing to a thread has its price."""
-    taken = bytearray()
+    taken: list[bytes] = []
+    length = 0
     try:
         with fail_after(SILENCE_S):
-            while len(taken) < CHUNK and (chunk := await anext(stream, None)) is not None:
-                taken += chunk
+            while length < CHUNK and (chunk := await anext(stream, None)) is not None:
+                taken.append(chunk)
+                length += len(chunk)
     except ClientDisconnect:
         raise BodyIncomplete("the connection ended before the body did") from None
     except TimeoutError:
         raise BodyIncomplete(f"nothing came for {SILENCE_S} s") from None
-    return bytes(taken)
+    return b"".join(taken)
 
 
 # ------------------------------------------------------------------------------------------------------ the answer
