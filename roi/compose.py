@@ -110,7 +110,7 @@ def worker(settings: Settings) -> Iterator[Worker]:
     landing = open_landing(settings)
     dispatcher = open_dispatcher(settings.dispatch)
     setup = ChildSetup(
-        open_objects=_objects_opener(settings) if landing is None else _reader_opener(settings),
+        open_objects=_reader_opener(settings),
         configure=_log_configurer(settings, "model"),
         threads=settings.model_threads or max(1, (os.cpu_count() or 1) // 2),
     )

@@ -130,14 +130,14 @@ class LandedObjects:
         if (landing := self._here(key)) is not None:
             with suppress(ObjectMissing):  # uploaded this moment: the object store has it
                 return landing.objects.open(key, offset=offset, length=length)
-        return self._from_store(key, lambda: self.store.open(key, offset=offset, length=length))
+        return self._first(key, lambda store: store.open(key, offset=offset, length=length))
 
     def size(self, key: ObjectKey) -> int:
         """Return the object's size in bytes."""
         if (landing := self._here(key)) is not None:
             with suppress(ObjectMissing):  # as above
                 return landing.objects.size(key)
-        return self._from_store(key, lambda: self.store.size(key))
+        return self._first(key, lambda store: store.size(key))
 
     def remove(self, key: ObjectKey) -> None:
         """Forget the object, here and in the object store."""
@@ -230,10 +230,14 @@ class LandedObjects:
         with self._database.read() as tx:
             return landing if landings.size_here(tx, key, here=landing.place.id) == size_bytes else None
 
-    def _from_store(self, key: ObjectKey, ask: Callable[[], Found]) -> Found:
+    def _first(self, key: ObjectKey, ask: Callable[[ObjectStore], Found]) -> Found:
+        """Ask the object store, then the landing zone for what no row speaks of, then who else has it."""
         try:
-            return ask()
+            return ask(self.store)
         except ObjectMissing as error:
+            if self.landing is not None:
+                with suppress(ObjectMissing):  # of a lost catalogue, or arriving: whoever asks knows its file meta
+                    return ask(self.landing.objects)
             if self._database is None:
                 raise
             with self._database.read() as tx:

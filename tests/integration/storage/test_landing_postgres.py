@@ -15,7 +15,11 @@ from tests.unit.storage import test_landing
 
 pytestmark = pytest.mark.servers
 
-_FOR_SQLITE = {"test_a_lost_catalogue_does_not_lose_what_has_landed"}
+_FOR_SQLITE = {
+    "test_a_lost_catalogue_does_not_lose_what_has_landed",
+    "test_a_rebuild_reads_what_has_landed_and_the_uploader_then_brings_it_on",
+}
+"""They take the catalogue's file away."""
 globals().update(
     {name: test for name, test in vars(test_landing).items() if name.startswith("test_") and name not in _FOR_SQLITE}
 )

@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from pacs_gateway.part10 import read_meta
+from roi.rebuild import read_object
 from storage.archive import Archive
 from storage.catalog import landings, removals, studies
+from storage.catalog.deletions import Target
 from storage.errors import LandingFull, ObjectMissing, ObjectOnItsWay, ObjectStoreUnavailable
+from storage.rebuild import rebuild
 from storage.records import Arrival, InstanceRecord, ObjectKey, Origin, StudyUid, Verdict
+from storage.removal import remove
 from storage.spool import Spool
 from storage.verify import verify
 from tests.builders import START, Clock, ct_slice, header, keep, keep_data_set, part10
@@ -355,6 +359,43 @@ def test_a_lost_catalogue_does_not_lose_what_has_landed(tmp_path: Path, kept: Ar
     (after,) = _instances(again)
     assert (after.object_key, after.meta_bytes) == (before.object_key, before.meta_bytes)
     assert set(store.keys()) == {before.object_key}
+
+
+def test_a_rebuild_reads_what_has_landed_and_the_uploader_then_brings_it_on(
+    tmp_path: Path, kept: Archive, store: MoodyStore
+) -> None:
+    keep_data_set(kept, ct_slice(1))
+    upload(kept)
+    keep_data_set(kept, ct_slice(2))
+    before = _instances(kept)
+    kept.close()
+    for path in tmp_path.glob("catalogue.sqlite*"):
+        path.unlink()
+    again = landed_archive(tmp_path, store)
+    figures = rebuild(again, read_object)
+    assert (figures.entered, figures.unreadable) == (2, 0)
+    assert [(each.object_key, each.meta_bytes) for each in _instances(again)] == [
+        (each.object_key, each.meta_bytes) for each in before
+    ]
+    upload(again)
+    upload(again)
+    assert (_here(again), set(store.keys())) == (set(), {each.object_key for each in before})
+    assert verify(again).clean
+
+
+def test_a_removed_study_goes_from_the_landing_zone_and_a_resend_brings_it_back(
+    kept: Archive, store: MoodyStore
+) -> None:
+    keep_data_set(kept, ct_slice())
+    remove(kept, Target(study=STUDY), reason="wrong patient", actor="a person")
+    assert (_here(kept), _pending(kept), _instances(kept)) == (set(), set(), [])
+    upload(kept)
+    assert keep_data_set(kept, ct_slice()) is Verdict.STORED
+    (instance,) = _instances(kept)
+    assert _pending(kept) == {instance.object_key}
+    upload(kept)
+    assert instance.object_key in set(store.keys())
+    assert _read(kept, instance) == part10(ct_slice())
 
 
 def test_a_landing_zone_is_the_same_after_a_restart(tmp_path: Path, store: MoodyStore) -> None:
