@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3",)
 
-_PART = 16 << 20
+_PART = 8 << 20
+"""Longer objects go in parts of this length: the client holds a part in memory, however long the object is."""
+_AT_ONCE = 8
+"""Uploads at a time; further ones wait, and their senders with them."""
 _POOL = 64
 _CODES: dict[str, type[StorageError]] = {
     "NoSuchKey": ObjectMissing,
@@ -46,19 +50,20 @@ class S3Store:
     def __init__(self, client: minio.Minio, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
+        self._uploads = threading.BoundedSemaphore(_AT_ONCE)
 
     def put(self, key: ObjectKey, source: BinaryIO) -> int:
         """Keep what `source` yields; see the port."""
         with suppress(ObjectMissing):
             return self.size(key)
         length = _length(source)
-        with _world_errors(key):
+        with self._uploads, _world_errors(key):
             self._client.put_object(
                 bucket_name=self._bucket,
                 object_name=_name(key),
                 data=source,
                 length=length,
-                part_size=_PART if length < 0 else 0,
+                part_size=_PART,
                 content_type="application/dicom",
             )
         return length if length >= 0 else self.size(key)
