@@ -232,7 +232,7 @@ def retrieve_bulk(
     return _stream(request, chain(part, _last(body)), body.media_type, {})
 
 
-def _value(context: ApiContext, instance: InstanceRecord, source: Source, step: Step) -> Iterator[bytes]:
+def _value(context: ApiContext, instance: InstanceRecord, source: Source, step: Step) -> Iterable[bytes]:
     """Yield a value's bytes; one that is most of its object is read with the rest of it, to check the digest."""
     if source.size != instance.size_bytes - instance.meta_bytes or step.length * 2 < source.size:
         return _value_of(source, step)
@@ -240,13 +240,13 @@ def _value(context: ApiContext, instance: InstanceRecord, source: Source, step: 
     return _withheld(_finished(_value_of(Source(checked, source.size), step), checked))
 
 
-def _value_of(source: Source, step: Step) -> Iterator[bytes]:
+def _value_of(source: Source, step: Step) -> Iterable[bytes]:
     if step.kind is Kind.ENCAPSULATED:
         return source.pieces(step.start, step.length)
     return value_pieces(source, step)
 
 
-def _finished(pieces: Iterator[bytes], checked: Checked) -> Iterator[bytes]:
+def _finished(pieces: Iterable[bytes], checked: Checked) -> Iterator[bytes]:
     yield from pieces
     checked.finish()
 
