@@ -316,7 +316,7 @@ def run_roi(
 
 def _settings(folder: Path, **settings: Any) -> Settings:
     ports = {"dicom_port": free_port(), "http_port": free_port()}
-    return read_settings(**{"data": folder / "data", "log": "json", **ports, **settings})
+    return read_settings(**{"data": folder / "data", "log": "json", "scrub_every": 0, **ports, **settings})
 
 
 def _program(role: str, folder: Path, settings: Settings, code: Path, environment: Mapping[str, str]) -> Program:
