@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PARALLEL: Final = 4
-"""Uploads at a time: as many as one more would not speed up (`docs/benchmarks.md`), and no more memory than that."""
+"""Uploads at a time: one alone does not use what a store of S3 can take, and more would take from senders."""
 _BATCH: Final = 8 * PARALLEL
 _CHUNK: Final = 1 << 20
 _FIRST_WAIT: Final = timedelta(seconds=1)
