@@ -14,22 +14,27 @@ _BALLAST = "ballast"
 
 
 class SmallDisk:
-    """A mounted file system; `fill` leaves no block, `free` gives them back."""
+    """A mounted file system; `fill` takes its blocks, `free` gives them back."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def fill(self) -> None:
-        """Take every block that is left."""
+    def fill(self, *, leave: int = 0) -> None:
+        """Take every block that is left, or all but `leave` bytes."""
         with (self.folder / _BALLAST).open("ab") as ballast:
             for step in (1 << 24, 1 << 20, 1 << 16, 1 << 12):
                 with suppress(OSError):  # ENOSPC: what was asked for
-                    while True:
+                    while not leave or self.free_bytes() - step >= leave:
                         os.posix_fallocate(ballast.fileno(), os.fstat(ballast.fileno()).st_size, step)
 
     def free(self) -> None:
         """Give the blocks back."""
         (self.folder / _BALLAST).unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """Return how many bytes can still be written."""
+        found = os.statvfs(self.folder)
+        return found.f_bavail * found.f_frsize
 
 
 def available() -> str | None:
