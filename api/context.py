@@ -23,6 +23,7 @@ class ApiContext:
 
     `public_base_url` is the address that browsers use, without a trailing slash; the links in answers start with it,
     never with a request's own Host.  `pings` names a call per adapter that returns if the adapter answers.
+    `cors_origins` are the other sites whose pages may use DICOMweb here.
     """
 
     archive: Archive
@@ -33,6 +34,7 @@ class ApiContext:
     clock: Callable[[], datetime] = utc_now
     server_name: str = "Rọi"
     server_version: str = ""
+    cors_origins: frozenset[str] = frozenset()
 
     @property
     def dicomweb_url(self) -> str:

@@ -6,6 +6,7 @@ ApiError
 │   ├── BodyRejected         a body that cannot be read
 │   │   └── BodyIncomplete   it ends before its final boundary
 │   ├── BodyTooLarge
+│   ├── TargetTooLong        a path and query string beyond all measure
 │   ├── MediaTypeUnsupported a body in a form that is not taken
 │   ├── NotAcceptable        no form that the client accepts
 │   ├── HostRefused          called by a name that is not ours
@@ -44,6 +45,10 @@ class BodyIncomplete(BodyRejected):
 
 class BodyTooLarge(RequestRejected):
     """The body is longer than this resource takes."""
+
+
+class TargetTooLong(RequestRejected):
+    """The path and query string are longer than this server takes."""
 
 
 class MediaTypeUnsupported(RequestRejected):

@@ -7,18 +7,25 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from fastapi import Response
 from starlette.datastructures import Headers, MutableHeaders
 
 from api import problems
-from api.errors import BodyTooLarge, HostRefused, OriginRefused, RequestRejected, ResponseBroken
+from api.crossorigin import ROOT, VARY, CrossOrigin, is_preflight
+from api.errors import BodyTooLarge, HostRefused, OriginRefused, RequestRejected, ResponseBroken, TargetTooLong
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """What a body may hold, STOW-RS apart, which streams."""
+
+MAX_TARGET_BYTES: Final = 32 * 1024
+"""What path and query string may hold."""
 
 _TOO_LONG: Final = f"longer than the {MAX_BODY_BYTES} bytes this resource takes"
 
@@ -42,10 +49,13 @@ class Guard:
     site asks for; answers what nobody foresaw with a request id and logs it.
     """
 
-    def __init__(self, app: ASGIApp, *, host_names: frozenset[str], origin: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, host_names: frozenset[str], origin: str, cross_origin: CrossOrigin | None = None
+    ) -> None:
         self._app = app
         self._host_names = host_names
         self._origin = origin
+        self._cross_origin = cross_origin or CrossOrigin(())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -53,9 +63,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request_id = scope["roi_request_id"] = secrets.token_hex(8)
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, {**_negotiated(scope), **self._cross_origin.headers(scope)})
         try:
             self._check(scope)
+            if is_preflight(scope):
+                preflight = Response(status_code=204, headers=self._cross_origin.preflight())
+                await preflight(scope, receive, answer)
+                return
             await self._app(scope, _limited(scope, receive), answer)
         except RequestRejected as error:
             problem = problems.problem_of(error)
@@ -74,9 +88,13 @@ class Guard:
         host = headers.get("host", "")
         if _name(host) not in self._host_names:
             raise HostRefused
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            raise TargetTooLong(f"path and query string hold more than {MAX_TARGET_BYTES} bytes")
         if not _streams(scope) and _declared(headers) > MAX_BODY_BYTES:
             raise BodyTooLarge(_TOO_LONG)
-        if scope["method"] in SAFE_METHODS:
+        if is_preflight(scope) and not self._cross_origin.admits(scope):
+            raise OriginRefused
+        if scope["method"] in SAFE_METHODS or self._cross_origin.admits(scope):
             return
         if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
             raise OriginRefused
@@ -88,16 +106,17 @@ class Guard:
 class _Answer:
     """`send` with our headers, which knows whether the answer has begun."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, more: Mapping[str, str]) -> None:
         self._send = send
         self._request_id = request_id
+        self._more = more
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(raw=message.setdefault("headers", []))
-            for name, value in HEADERS.items():
+            for name, value in {**HEADERS, **self._more}.items():
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
         await self._send(message)
@@ -111,8 +130,13 @@ def _name(host: str) -> str:
         return ""
 
 
+def _negotiated(scope: Scope) -> dict[str, str]:
+    """Return what caches must know: whose answer it is, and that it hangs on what was accepted (R-51)."""
+    return {"Vary": VARY} if str(scope["path"]).startswith(f"{ROOT}/") else {}
+
+
 def _streams(scope: Scope) -> bool:
-    return str(scope["path"]).startswith("/dicom-web/")
+    return scope["method"] == "POST" and str(scope["path"]).startswith(f"{ROOT}/")
 
 
 def _declared(headers: Headers) -> int:

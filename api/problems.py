@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api import errors as ours
 from inference.errors import DispatcherUnavailable
@@ -38,6 +39,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.ParameterRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     ours.BodyRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     ours.BodyTooLarge: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    ours.TargetTooLong: Problem(status=HTTPStatus.REQUEST_URI_TOO_LONG),
     ours.MediaTypeUnsupported: Problem(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ours.NotAcceptable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
     ours.HostRefused: Problem(status=HTTPStatus.MISDIRECTED_REQUEST),
@@ -55,7 +57,11 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
 }
 """The nearest class along an error's ancestry wins.  Where the sentence is not told, the class's own is."""
 
-_TITLES: Final = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large"}
+_TITLES: Final = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long",
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "Range Not Satisfiable",
+}
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -117,7 +123,23 @@ async def _of_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     detail = _SENTENCES.get(error.status_code, "The request cannot be served.")
-    return respond(error.status_code, detail, request_id_of(request), headers=error.headers)
+    if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return respond(error.status_code, detail, request_id_of(request), headers=error.headers)
+    allowed = {"Allow": ", ".join(methods_of(request))}
+    if request.method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
+    return respond(error.status_code, detail, request_id_of(request), headers=allowed)
+
+
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
+
+def methods_of(request: Request) -> list[str]:
+    """Return every method that the resource of a request knows: several routes may share its path."""
+    asked = [{**request.scope, "method": method} for method in _METHODS]
+    routes = request.app.routes
+    known = [scope["method"] for scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+    return [*known, "OPTIONS"]
 
 
 _SENTENCES: Final = {

@@ -11,7 +11,9 @@ from fastapi.staticfiles import StaticFiles
 
 from api import health, integrity, page, priorities, problems, results, worklist
 from api.context import ApiContext
-from api.dicomweb import qido, stow, wado
+from api.crossorigin import CrossOrigin
+from api.dicomweb import bulk, capabilities, metadata, qido, stow, wado
+from api.document import Document
 from api.guard import Guard
 
 
@@ -29,9 +31,15 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
     for module in (health, integrity, worklist, priorities, results, page):
         app.include_router(module.router)
-    for module in (qido, wado, stow):
+    for module in (capabilities, qido, wado, metadata, bulk, stow):
         app.include_router(module.router, prefix="/dicom-web")
     app.mount("/static", StaticFiles(directory=Path(str(files("web"))) / "static"), name="static")
     problems.register(app)
-    app.add_middleware(Guard, host_names=context.host_names, origin=context.public_base_url)
+    app.openapi = Document(app)  # type: ignore[method-assign]  # as FastAPI's own guide extends it
+    app.add_middleware(
+        Guard,
+        host_names=context.host_names,
+        origin=context.public_base_url,
+        cross_origin=CrossOrigin(context.cors_origins),
+    )
     return app

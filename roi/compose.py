@@ -154,6 +154,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 },
                 clock=utc_now,
                 server_version=version("roi-archive"),
+                cors_origins=settings.cors_allowed,
             )
     finally:
         dispatcher.close()

@@ -7,6 +7,7 @@ folder), that over the default.  Any secret may be named by a file: `ROI_S3_SECR
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,7 @@ from roi.errors import SettingWrong
 from storage.errors import Misconfigured
 from storage.room import Mark
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 _SECRETS = ("catalogue_password", "s3_access_key", "s3_secret_key")
 
 
@@ -45,6 +47,9 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
     aet: str = Field(default="ROI", min_length=1, max_length=16, description="Our AE title.")
     public_url: str = Field(default="", description="Base of the URLs in answers; empty: http://bind:port.")
+    cors_origins: str = Field(
+        default="", description="Other sites whose pages may use DICOMweb here: https://viewer.example, comma between."
+    )
     ack: Literal["archive", "landing"] = Field(
         default="archive",
         description="What Success means: durable in the object store (archive), or on the gateway's disk (landing).",
@@ -68,6 +73,14 @@ class Settings(BaseSettings):
     @classmethod
     def _is_address(cls, value: str) -> str:
         ip_address(value)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        wrong = [part for part in _listed(value) if not _ORIGIN.fullmatch(part)]
+        if wrong:
+            raise ValueError("expected origins as https://viewer.example:8443, without a path; * is not taken")
         return value
 
     @field_validator("high_water")
@@ -120,6 +133,11 @@ class Settings(BaseSettings):
     def landing_limit_bytes(self) -> int:
         """How many bytes may wait in the landing zone."""
         return _size_bytes(self.landing_limit)
+
+    @property
+    def cors_allowed(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset(_listed(self.cors_origins))
 
     @property
     def base_url(self) -> str:
@@ -200,6 +218,10 @@ def _size_bytes(text: str) -> int:
     except Misconfigured:
         return 0
     return mark.size_bytes or 0 if mark == Mark(size_bytes=mark.size_bytes) else 0
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _text(value: object) -> str:

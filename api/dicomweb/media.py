@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 DICOM: Final = "application/dicom"
 DICOM_JSON: Final = "application/dicom+json"
+DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
+ZIP: Final = "application/zip"
 OCTETS: Final = "application/octet-stream"
 MULTIPART: Final = "multipart/related"
 
@@ -78,6 +80,13 @@ def _unquoted(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
 
 
+def wanted(request: Request) -> list[MediaType]:
+    """Return what a request accepts, the most wanted first; ``?accept=`` wins over the header."""
+    text = request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
+    named = parse(text[:MAX_ACCEPT]) if text else [MediaType(name="*/*")]
+    return sorted((one for one in named if one.quality > 0), key=lambda media: -media.quality)
+
+
 def choose(request: Request, offers: Sequence[str]) -> Choice:
     """Return what a request gets of `offers`: media types, ``multipart/related; type=...`` for a multipart.
 
@@ -88,11 +97,9 @@ def choose(request: Request, offers: Sequence[str]) -> Choice:
     NotAcceptable
         Nothing that is accepted is offered.
     """
-    text = request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
-    wanted = sorted(parse(text[:MAX_ACCEPT]), key=lambda media: -media.quality) if text else [MediaType(name="*/*")]
-    for media in wanted:
+    for media in wanted(request):
         for offer in offers:
-            if media.quality > 0 and _covers(media, parse(offer)[0]):
+            if _covers(media, parse(offer)[0]):
                 return Choice(offer=offer, transfer_syntax=media.parameters.get("transfer-syntax", ""))
     raise NotAcceptable(f"this resource can be given as {', '.join(offers)}")
 

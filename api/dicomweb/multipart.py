@@ -22,10 +22,14 @@ _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./
 
 # ----------------------------------------------------------------------------------------------------- outgoing
 class Related:
-    """A multipart/related body on its way out: one boundary, parts of one type."""
+    """A multipart/related body on its way out: one boundary, parts of one type.
 
-    def __init__(self, root: str) -> None:
-        self._boundary = secrets.token_hex(16)
+    A body that has a strong `tag` has its boundary too, so that the same body is the same bytes.  No content can hold
+    that boundary: the tag is a digest of it.
+    """
+
+    def __init__(self, root: str, tag: str = "") -> None:
+        self._boundary = tag.strip('"') or secrets.token_hex(16)
         self.media_type = f'{MULTIPART}; type="{root}"; boundary={self._boundary}'
 
     def part(self, content_type: str, pieces: Iterable[bytes], *, location: str | None = None) -> Iterator[bytes]:
@@ -40,6 +44,10 @@ class Related:
     def end(self) -> bytes:
         """Return the final boundary."""
         return f"--{self._boundary}--\r\n".encode()
+
+    def last(self) -> Iterator[bytes]:
+        """Yield the final boundary, once what goes before it has gone out."""
+        yield self.end()
 
 
 # ----------------------------------------------------------------------------------------------------- incoming

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from api.answers import as_json
 from api.context import ApiContext, Context
 from api.dicomweb import media
+from api.dicomweb.described import answers
+from api.dicomweb.forms import FORMS, give_at_once
 from api.dicomweb.model import DataSet, element
 from api.errors import ParameterRejected
 from api.uids import SeriesPath, StudyPath
@@ -21,13 +22,16 @@ from storage.search import Level, Match
 
 if TYPE_CHECKING:
     from storage.database import Transaction
-    from storage.records import InstanceRecord, SeriesRecord, StudyRecord
+    from storage.records import InstanceRecord, SeriesRecord, SeriesUid, StudyRecord, StudyUid
 
-router = APIRouter(tags=["dicomweb"])
+router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
+_METHODS: Final = ["GET", "HEAD"]
+_ANSWERS: Final = answers(*FORMS, problems=(406,), also={204: "No match"})
 MAX_RESULTS: Final = 1000
 MAX_KEYS: Final = 64
-_UNSIGNED: Final = re.compile(r"\d{1,9}")
+MAX_FIELDS: Final = 256
+_UNSIGNED: Final = re.compile(r"\d{1,15}", re.ASCII)
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _UNSUPPORTED: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_UNSUPPORTED})
@@ -41,53 +45,55 @@ class Query:
     matches: tuple[Match, ...]
     limit: int
     offset: int
+    named: frozenset[str] = frozenset()
+    """What the path names."""
     warnings: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------------ routes
-@router.api_route("/studies", methods=["GET", "HEAD"])
+@router.api_route("/studies", methods=_METHODS, responses=_ANSWERS)
 def search_studies(context: Context, request: Request) -> Response:
     """Search for studies."""
     return _search(context, request, Level.STUDY, {})
 
 
-@router.api_route("/series", methods=["GET", "HEAD"])
+@router.api_route("/series", methods=_METHODS, responses=_ANSWERS)
 def search_all_series(context: Context, request: Request) -> Response:
     """Search for series of all studies."""
     return _search(context, request, Level.SERIES, {})
 
 
-@router.api_route("/studies/{study}/series", methods=["GET", "HEAD"])
+@router.api_route("/studies/{study}/series", methods=_METHODS, responses=_ANSWERS)
 def search_series(context: Context, request: Request, study: StudyPath) -> Response:
     """Search for series of one study."""
     return _search(context, request, Level.SERIES, {"StudyInstanceUID": study})
 
 
-@router.api_route("/instances", methods=["GET", "HEAD"])
+@router.api_route("/instances", methods=_METHODS, responses=_ANSWERS)
 def search_all_instances(context: Context, request: Request) -> Response:
     """Search for instances of all studies."""
     return _search(context, request, Level.INSTANCE, {})
 
 
-@router.api_route("/studies/{study}/instances", methods=["GET", "HEAD"])
+@router.api_route("/studies/{study}/instances", methods=_METHODS, responses=_ANSWERS)
 def search_study_instances(context: Context, request: Request, study: StudyPath) -> Response:
     """Search for instances of one study."""
     return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study})
 
 
-@router.api_route("/studies/{study}/series/{series}/instances", methods=["GET", "HEAD"])
+@router.api_route("/studies/{study}/series/{series}/instances", methods=_METHODS, responses=_ANSWERS)
 def search_instances(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
     """Search for instances of one series."""
     return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
 
 
 def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
-    media_type = media.choose(request, (media.DICOM_JSON, media.JSON)).offer
+    offer = media.choose(request, FORMS).offer
     query = read_query(request.query_params.multi_items(), level, path)
     with context.archive.database.read() as tx:
         found = _SEARCHES[level](tx, query, context.dicomweb_url)
         query = _with_rest(tx, query, len(found))
-    response = as_json(found, media_type=media_type) if found else Response(status_code=204)
+    response = give_at_once(request, offer, found) if found else Response(status_code=204)
     for warning in query.warnings:
         response.headers.append("Warning", f"299 {context.dicomweb_url}: {warning}")
     return response
@@ -126,6 +132,8 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
         else:
             values[keyword] = value.replace(",", "\\") if dictionary_VR(_tag(keyword)) == "UI" else value
     fields = [field for name, value in items if name == "includefield" for field in value.split(",")]
+    if len(fields) > MAX_FIELDS:
+        raise ParameterRejected(f"more than {MAX_FIELDS} attributes to include")
     for field in fields:
         if field.strip() not in {"", "all"}:
             _keyword(field.strip())  # what we hold is always returned; a name that no attribute has is a mistake
@@ -135,6 +143,7 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
         matches=tuple(Match(keyword=keyword, value=value) for keyword, value in values.items()),
         limit=min(limit, MAX_RESULTS),
         offset=_unsigned(items, "offset", 0),
+        named=frozenset(path),
         warnings=tuple(warnings),
     )
 
@@ -179,24 +188,58 @@ def _tag(keyword: str) -> int:
 # ------------------------------------------------------------------------------------------------------ the answers
 def _studies(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     found = search.studies(tx, query.matches, limit=query.limit, offset=query.offset)
-    return [_answer(_STUDY, study, f"{base}/studies/{study.study_instance_uid}") for study in found]
+    return [_answer({}, _STUDY, study, f"{base}/studies/{study.study_instance_uid}") for study in found]
 
 
 def _series(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     found = search.series(tx, query.matches, limit=query.limit, offset=query.offset)
-    return [_answer(_SERIES, one, _url(base, one.study_instance_uid, one.series_instance_uid)) for one in found]
+    above = _above(tx, query, {one.study_instance_uid for one in found})
+    return [
+        _answer(
+            above.get(one.study_instance_uid, {}),
+            _SERIES,
+            one,
+            _url(base, one.study_instance_uid, one.series_instance_uid),
+        )
+        for one in found
+    ]
 
 
 def _instances(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     found = search.instances(tx, query.matches, limit=query.limit, offset=query.offset)
+    above = _above(tx, query, {one.study_instance_uid for one in found})
+    over = _series_above(tx, query, {one.series_instance_uid for one in found})
     return [
         _answer(
+            above.get(one.study_instance_uid, {}) | over.get((one.study_instance_uid, one.series_instance_uid), {}),
             _INSTANCE,
             one,
             f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}",
         )
         for one in found
     ]
+
+
+def _above(tx: Transaction, query: Query, uids: set[StudyUid]) -> dict[StudyUid, DataSet]:
+    """Return what answers below a study carry of it, unless the path names the study (PS3.18 10.6.3.3)."""
+    if "StudyInstanceUID" in query.named or not uids:
+        return {}
+    match = Match(keyword="StudyInstanceUID", value="\\".join(sorted(uids)))
+    return {
+        study.study_instance_uid: _attributes(_STUDY, study) for study in search.studies(tx, [match], limit=len(uids))
+    }
+
+
+def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[tuple[StudyUid, SeriesUid], DataSet]:
+    """Return what instances carry of their series, unless the path names the series."""
+    if "SeriesInstanceUID" in query.named or not uids:
+        return {}
+    match = Match(keyword="SeriesInstanceUID", value="\\".join(sorted(uids)))
+    # The UID of a series is unique within its study only: a few more rows than UIDs may come.
+    return {
+        (one.study_instance_uid, one.series_instance_uid): _attributes(_SERIES, one)
+        for one in search.series(tx, [match], limit=2 * MAX_RESULTS)
+    }
 
 
 _SEARCHES: Final = {Level.STUDY: _studies, Level.SERIES: _series, Level.INSTANCE: _instances}
@@ -272,6 +315,12 @@ _INSTANCE: Final[Mapping[str, _Read]] = {
 """PS3.18 10.6.3.3: what an answer always carries; what the catalogue does not hold goes out empty."""
 
 
-def _answer(table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord, url: str) -> DataSet:
-    made = dict(element(keyword, read(record)) for keyword, read in table.items())
+def _attributes(table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord) -> DataSet:
+    return dict(element(keyword, read(record)) for keyword, read in table.items())
+
+
+def _answer(
+    above: DataSet, table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord, url: str
+) -> DataSet:
+    made = above | _attributes(table, record)
     return dict(sorted({**made, "00081190": {"vr": "UR", "Value": [url]}}.items()))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.spool import Spool
 
-router = APIRouter(tags=["dicomweb"])
+router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 AT_ONCE: Final = 16
 """Requests that are being stored; further ones wait without a thread, so that nothing else waits for them."""

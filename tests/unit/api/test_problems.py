@@ -48,7 +48,7 @@ def test_every_error_of_ours_has_a_problem() -> None:
 def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
     unknown, mistaken = client.get("/nowhere"), client.delete("/api/worklist")
     assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json")
-    assert (mistaken.status_code, set(mistaken.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
+    assert (mistaken.status_code, set(mistaken.headers["allow"].split(", "))) == (405, {"GET", "HEAD", "OPTIONS"})
 
 
 def test_a_malformed_body_names_its_fields_and_repeats_nothing(client: TestClient) -> None:

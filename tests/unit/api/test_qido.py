@@ -6,9 +6,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.dicomweb import qido
+from api.dicomweb.native import from_xml
 from storage.archive import Archive
 from tests import builders
 from tests.unit.api.conftest import BASE
+from tests.unit.api.requests import parts
 
 ROOT = f"{BASE}/dicom-web"
 
@@ -133,7 +135,28 @@ def test_our_own_maximum_is_said(client: TestClient, kept: None, monkeypatch: py
     assert "warning" not in client.get("/dicom-web/instances?offset=1").headers
 
 
-def test_another_form_is_not_acceptable(client: TestClient) -> None:
+def test_other_forms_are_given_or_not_acceptable(client: TestClient, kept: None) -> None:
     accept = {"Accept": 'multipart/related; type="application/dicom+xml"'}
-    assert client.get("/dicom-web/studies", headers=accept).status_code == 406
-    assert client.get("/dicom-web/studies", headers={"Accept": "application/json"}).status_code == 204
+    given = client.get("/dicom-web/instances", headers=accept)
+    assert [from_xml([part])["00080018"]["Value"] for part in parts(given)] == [["2.25.1.1.1"], ["2.25.1.1.2"]]
+    assert client.get("/dicom-web/studies", headers={"Accept": "application/dicom+xml"}).status_code == 406
+    assert client.get("/dicom-web/studies?PatientID=-", headers={"Accept": "application/json"}).status_code == 204
+
+
+def test_answers_below_a_study_that_the_path_does_not_name_carry_it(client: TestClient, kept: None) -> None:
+    (study,) = answer(client, "/studies")
+    (series,) = answer(client, "/series")
+    one, _ = answer(client, "/instances")
+    (below,) = answer(client, "/studies/2.25.1/series")
+    assert {**study, **below} == series
+    within, _ = answer(client, "/studies/2.25.1/series/2.25.1.1/instances")
+    assert {**series, **within} == one
+    assert "00100020" not in below
+    assert "00100020" not in within
+
+
+def test_a_limit_beyond_ours_is_ours(client: TestClient, kept: None) -> None:
+    assert len(answer(client, "/instances?limit=1000000000")) == 2
+    assert client.get("/dicom-web/instances?offset=1000000000000").status_code == 204
+    many = ",".join(["PatientID"] * (qido.MAX_FIELDS + 1))
+    assert client.get(f"/dicom-web/studies?includefield={many}").status_code == 400

@@ -1,0 +1,120 @@
+"""WADO-RS bulk data: one value's bytes, as a BulkDataURI of the metadata names it (PS3.18 10.4.1.1.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Request, Response
+
+from api.answers import unchanged
+from api.context import ApiContext, Context
+from api.dicomweb import media
+from api.dicomweb.described import answers
+from api.dicomweb.explicit import value_pieces
+from api.dicomweb.kept import bulk_url, instances_of, leaves_as, signed
+from api.dicomweb.model import find
+from api.dicomweb.multipart import Related
+from api.dicomweb.ranges import Whole, partial
+from api.dicomweb.source import Checked, Source, stored
+from api.dicomweb.streams import stream, strong_tag, withheld
+from api.dicomweb.walk import Kind, Step, walk
+from api.uids import InstancePath, SeriesPath, StudyPath
+from pacs_gateway.elements import encoding_of
+from storage.errors import CatalogueUnknown
+
+if TYPE_CHECKING:
+    from storage.records import InstanceRecord
+
+router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+
+_VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
+_PATH: Final = re.compile(r"([0-9A-F]{8}/\d{1,6}/)*[0-9A-F]{8}")
+_ANSWERS: Final = answers(
+    _VALUES, media.OCTETS, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
+)
+_LONGEST_UNIT: Final = 8
+
+
+@router.api_route(
+    "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}",
+    methods=["GET", "HEAD"],
+    responses=_ANSWERS,
+)
+def retrieve_bulk(
+    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath, *, path: str
+) -> Response:
+    """Retrieve one value's bytes.
+
+    Native values come in little endian order; encapsulated pixel data as it is kept, items and all.
+    """
+    one = instances_of(context, study, series, instance)[0]
+    choice = media.choose(request, (_VALUES, media.OCTETS))
+    tag = strong_tag(context, choice.offer, [one], path)
+    source = stored(context.archive, one)
+    step = _step(context, one, source, path)
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    pieces = _value(context, one, source, step)
+    if choice.offer == _VALUES:
+        body = Related(media.OCTETS, tag)
+        declared = f"{media.OCTETS}; transfer-syntax={leaves_as(one)}"
+        part = body.part(declared, pieces, location=f"{bulk_url(context, one)}/{path}")
+        return stream(request, chain(part, body.last()), body.media_type, {"ETag": tag})
+    headers = {"ETag": tag, "Content-Length": str(step.length), "Accept-Ranges": "bytes"}
+    whole = Whole(size=step.length, media_type=media.OCTETS, tag=tag, read=_Span(source, step))
+    return partial(request, whole, headers) or stream(request, pieces, media.OCTETS, headers)
+
+
+def _step(context: ApiContext, one: InstanceRecord, source: Source, path: str) -> Step:
+    """Return where a value lies; `CatalogueUnknown` where there is none at this path."""
+    found = None
+    if _PATH.fullmatch(path):
+        steps = walk(source, encoding_of(one.transfer_syntax_uid), signed=signed(context, one))
+        found = find(steps, tuple(path.split("/")))
+    if found is None:
+        raise CatalogueUnknown("the instance has no value at this path")
+    return found
+
+
+def _value(context: ApiContext, instance: InstanceRecord, source: Source, step: Step) -> Iterable[bytes]:
+    """Yield a value's bytes; one that is most of its object is read with the rest of it, to check the digest."""
+    if source.size != instance.size_bytes - instance.meta_bytes or step.length * 2 < source.size:
+        return _value_of(source, step)
+    checked = Checked(context.archive, instance)
+    return withheld(_finished(_value_of(Source(checked, source.size), step), checked))
+
+
+def _value_of(source: Source, step: Step) -> Iterable[bytes]:
+    if step.kind is Kind.ENCAPSULATED:
+        return source.pieces(step.start, step.length)
+    return value_pieces(source, step)
+
+
+def _finished(pieces: Iterable[bytes], checked: Checked) -> Iterator[bytes]:
+    yield from pieces
+    checked.finish()
+
+
+class _Span:
+    """A part of a value; the digest cannot be checked with a part."""
+
+    def __init__(self, source: Source, step: Step) -> None:
+        self._source = source
+        self._step = step
+
+    def __call__(self, start: int, length: int) -> Iterator[bytes]:
+        """Yield `length` bytes from `start`, read in whole units of the VR: their order may have to be turned."""
+        over = start % _LONGEST_UNIT
+        end = min(self._step.length, -(-(start + length) // _LONGEST_UNIT) * _LONGEST_UNIT)
+        begin = start - over
+        aligned = self._step._replace(start=self._step.start + begin, length=end - begin)
+        for piece in _value_of(self._source, aligned):
+            part = piece[over : over + length]
+            over = max(0, over - len(piece))
+            length -= len(part)
+            if part:
+                yield part

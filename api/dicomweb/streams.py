@@ -1,0 +1,75 @@
+"""Answers that leave in pieces: read in a thread, checked before the first byte, cut where they cannot be whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import orjson
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from api.context import ApiContext
+    from storage.records import InstanceRecord
+
+
+def stream(
+    request: Request, pieces: Iterable[bytes], media_type: str, headers: Mapping[str, str], *, status: int = 200
+) -> Response:
+    """Answer with `pieces`; what fails before the first of them is still a problem, later the answer is cut.
+
+    HEAD is told what GET would be, and no length where GET would not know it either (RFC 9110 9.3.2).
+    """
+    source = iter(pieces)
+    first = next(source, b"")
+    if request.method != "HEAD":
+        body = _crossing(chain([first], source))
+        return StreamingResponse(body, status_code=status, media_type=media_type, headers=headers)
+    answer = Response(status_code=status, media_type=media_type, headers=dict(headers))
+    if "Content-Length" not in headers:
+        del answer.headers["content-length"]
+    return answer
+
+
+async def _crossing(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield `pieces`, each read in a thread of the pool."""
+    while (piece := await run_in_threadpool(next, pieces, None)) is not None:
+        yield piece
+
+
+def gathered(pieces: Iterable[bytes], least: int = 256 * 1024) -> Iterator[bytes]:
+    """Yield larger pieces: a thread is crossed for each."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) >= least:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held)
+
+
+def withheld(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield each piece once the next one, or the end, has come without an error."""
+    source = iter(pieces)
+    held = next(source, b"")
+    for piece in source:
+        yield held
+        held = piece
+    yield held
+
+
+def strong_tag(context: ApiContext, form: str, instances: Iterable[InstanceRecord], *parts: str) -> str:
+    """Return the strong ETag of what `instances` make in a form (RFC 9110 8.8.1).
+
+    The objects are named by their content, so equal tags are equal bytes: for one version of the program and one
+    public address, which stands in links.
+    """
+    kept = [(one.object_key, one.meta_bytes, one.transfer_syntax_uid, one.sop_instance_uid) for one in instances]
+    said = orjson.dumps([context.server_version, context.public_base_url, form, parts, kept])
+    return f'"{hashlib.blake2b(said, digest_size=16).hexdigest()}"'
