@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.acceptance.site import ROOT
 
-_PACKAGES = ("api", "inference", "models", "pacs_gateway", "roi", "storage", "web")
+_PACKAGES = ("api", "imaging", "inference", "models", "pacs_gateway", "roi", "storage", "web")
 
 _NO_TORCH = """
 from importlib.machinery import PathFinder

@@ -10,7 +10,7 @@ from storage.catalog import changes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PACKAGES = ("api", "inference", "models", "pacs_gateway", "roi", "storage")
+PACKAGES = ("api", "imaging", "inference", "models", "pacs_gateway", "roi", "storage")
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
 )

@@ -1,0 +1,54 @@
+"""What a compressed frame says of itself, read before a codec allocates anything by it (R-26)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from imaging.errors import DecodeRefused
+
+_FRAME_HEADERS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
+"""SOFn of JPEG (ISO 10918-1 B.1.1.3) and SOF55 of JPEG-LS (ISO 14495-1 C.1)."""
+_BARE: Final = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
+"""Markers without a length."""
+_MAX_MARKERS: Final = 1000
+_SIZ: Final = Struct(">HHIIIIIIIIH")
+_MAX_TILES: Final = 65535
+
+
+class Extent(NamedTuple):
+    """Rows, columns, components and bits of a sample."""
+
+    rows: int
+    columns: int
+    components: int
+    bits: int
+
+
+def jpeg_extent(frame: bytes) -> Extent:
+    """Return what the frame header of JPEG or JPEG-LS says; `DecodeRefused` where there is none."""
+    position = 2
+    for _ in range(_MAX_MARKERS):
+        while frame[position : position + 2] == b"\xff\xff":  # fill bytes (ISO 10918-1 B.1.1.2)
+            position += 1
+        if position + 10 > len(frame) or frame[position] != 0xFF:
+            break
+        marker, length = frame[position + 1], int.from_bytes(frame[position + 2 : position + 4], "big")
+        if marker in _FRAME_HEADERS:
+            rows = int.from_bytes(frame[position + 5 : position + 7], "big")
+            columns = int.from_bytes(frame[position + 7 : position + 9], "big")
+            return Extent(rows, columns, frame[position + 9], frame[position + 4])
+        position += 2 if marker in _BARE else 2 + length
+    raise DecodeRefused("the frame is no JPEG image")
+
+
+def jpeg2000_extent(frame: bytes) -> Extent:
+    """Return what the SIZ segment says (ISO 15444-1 A.5.1), behind the boxes of a JP2 file where there are some."""
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if start < 0 or start + 4 + _SIZ.size + 3 > len(frame):
+        raise DecodeRefused("the frame is no JPEG 2000 image")
+    _, _, right, bottom, left, top, tile_width, tile_height, _, _, components = _SIZ.unpack_from(frame, start + 4)
+    columns, rows = right - left, bottom - top
+    if not tile_width or not tile_height or (rows // tile_height + 1) * (columns // tile_width + 1) > _MAX_TILES:
+        raise DecodeRefused("the frame has tiles that no image has")
+    return Extent(rows, columns, components, (frame[start + 4 + _SIZ.size] & 0x7F) + 1)

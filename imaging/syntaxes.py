@@ -1,0 +1,64 @@
+"""Transfer syntaxes as data: the media type of a frame as stored, and the codec that decodes it (PS3.18 8.7.3.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OCTETS: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Syntax:
+    """How frames are encoded; `codec` is empty where nothing here decodes them."""
+
+    media_type: str
+    codec: str = ""
+    lossy: bool = False
+
+
+_ROOT: Final = "1.2.840.10008.1.2"
+
+SYNTAXES: Final[Mapping[str, Syntax]] = {
+    **dict.fromkeys((_ROOT, f"{_ROOT}.1", f"{_ROOT}.2", f"{_ROOT}.1.98"), Syntax(media_type=OCTETS, codec="native")),
+    f"{_ROOT}.1.99": Syntax(media_type=OCTETS, codec="native"),
+    "1.2.840.113619.5.2": Syntax(media_type=OCTETS, codec="native"),
+    f"{_ROOT}.4.50": Syntax(media_type="image/jpeg", codec="jpeg", lossy=True),
+    f"{_ROOT}.4.51": Syntax(media_type="image/jpeg", codec="jpeg", lossy=True),
+    f"{_ROOT}.4.57": Syntax(media_type="image/jpeg", codec="jpeg"),
+    f"{_ROOT}.4.70": Syntax(media_type="image/jpeg", codec="jpeg"),
+    f"{_ROOT}.4.80": Syntax(media_type="image/jls", codec="jpeg-ls"),
+    f"{_ROOT}.4.81": Syntax(media_type="image/jls", codec="jpeg-ls", lossy=True),
+    f"{_ROOT}.4.90": Syntax(media_type="image/jp2", codec="jpeg-2000"),
+    f"{_ROOT}.4.91": Syntax(media_type="image/jp2", codec="jpeg-2000", lossy=True),
+    f"{_ROOT}.4.92": Syntax(media_type="image/jpx"),
+    f"{_ROOT}.4.93": Syntax(media_type="image/jpx", lossy=True),
+    f"{_ROOT}.4.100": Syntax(media_type="video/mpeg", lossy=True),
+    f"{_ROOT}.4.101": Syntax(media_type="video/mpeg", lossy=True),
+    f"{_ROOT}.4.102": Syntax(media_type="video/mp4", lossy=True),
+    f"{_ROOT}.4.103": Syntax(media_type="video/mp4", lossy=True),
+    f"{_ROOT}.4.104": Syntax(media_type="video/mp4", lossy=True),
+    f"{_ROOT}.4.105": Syntax(media_type="video/mp4", lossy=True),
+    f"{_ROOT}.4.106": Syntax(media_type="video/mp4", lossy=True),
+    f"{_ROOT}.4.107": Syntax(media_type="video/H265", lossy=True),
+    f"{_ROOT}.4.108": Syntax(media_type="video/H265", lossy=True),
+    f"{_ROOT}.4.110": Syntax(media_type="image/jxl"),
+    f"{_ROOT}.4.111": Syntax(media_type="image/jxl"),
+    f"{_ROOT}.4.112": Syntax(media_type="image/jxl", lossy=True),
+    f"{_ROOT}.4.201": Syntax(media_type="image/jphc", codec="jpeg-2000"),
+    f"{_ROOT}.4.202": Syntax(media_type="image/jphc", codec="jpeg-2000"),
+    f"{_ROOT}.4.203": Syntax(media_type="image/jphc", codec="jpeg-2000", lossy=True),
+    f"{_ROOT}.5": Syntax(media_type="image/dicom-rle", codec="rle"),
+    f"{_ROOT}.8.1": Syntax(media_type=OCTETS, codec="deflate"),
+}
+
+_OPAQUE: Final = Syntax(media_type=OCTETS)
+
+
+def syntax_of(transfer_syntax_uid: str) -> Syntax:
+    """Return how a transfer syntax encodes frames; fragmentable video (``.1`` more) is as its parent."""
+    base = transfer_syntax_uid.removesuffix(".1") if ".4.10" in transfer_syntax_uid else transfer_syntax_uid
+    return SYNTAXES.get(transfer_syntax_uid) or SYNTAXES.get(base, _OPAQUE)
