@@ -23,7 +23,11 @@ peers_app = typer.Typer(
     help="The remote AEs that may call, once the DICOM port is bound beyond loopback.", no_args_is_help=True
 )
 models_app = typer.Typer(help="The installed models.", no_args_is_help=True)
+quarantine_app = typer.Typer(
+    help="Copies with a kept instance's UID and other content: look at them, and decide.", no_args_is_help=True
+)
 app.add_typer(peers_app, name="peers")
+app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(models_app, name="models")
 
 Data = Annotated[Path | None, typer.Option(help="Data folder [roi-data].")]
@@ -254,6 +258,50 @@ def peers_list(data: Data = None, config: Config = None) -> None:
     from roi.maintain import list_peers
 
     list_peers(_settings(config, data=data))
+
+
+RowId = Annotated[int, typer.Argument(help="The copy's number in roi quarantine list.")]
+DecidedBy = Annotated[str, typer.Option(help="Who decides, for the audit.")]
+DecidedWhy = Annotated[str, typer.Option(help="Why, for the audit; no patient data.")]
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    data: Data = None,
+    config: Config = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that were decided on, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List the copies that wait for a decision."""
+    from roi.quarantine import list_copies
+
+    list_copies(_settings(config, data=data), every=every, as_json=json)
+
+
+@quarantine_app.command("show")
+def quarantine_show(copy: RowId, data: Data = None, config: Config = None) -> None:
+    """Show a copy and in which attributes it differs from the kept instance, without their values."""
+    from roi.quarantine import show
+
+    show(_settings(config, data=data), copy)
+
+
+@quarantine_app.command("release")
+def quarantine_release(
+    copy: RowId, by: DecidedBy, reason: DecidedWhy, data: Data = None, config: Config = None
+) -> None:
+    """Keep a copy in place of the kept instance, which goes into quarantine; the study is judged anew."""
+    from roi.quarantine import release
+
+    release(_settings(config, data=data), copy, actor=by, reason=reason)
+
+
+@quarantine_app.command("reject")
+def quarantine_reject(copy: RowId, by: DecidedBy, reason: DecidedWhy, data: Data = None, config: Config = None) -> None:
+    """Remove a copy for good; the kept instance stays."""
+    from roi.quarantine import reject
+
+    reject(_settings(config, data=data), copy, actor=by, reason=reason)
 
 
 @models_app.command("list")

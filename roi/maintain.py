@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from models import registry
+from pacs_gateway.reread import read_object
 from roi.compose import open_archive, open_database
 from roi.errors import SettingWrong
 from roi.folder import data_folder_lock
 from roi.progress import progress_bar
-from roi.rebuild import read_object
 from storage.archive import utc_now
 from storage.catalog import audit, damages, peers
 from storage.catalog.deletions import Target

@@ -147,7 +147,20 @@ quarantine = sa.Table(
     sa.Column("calling_aet", sa.Text, nullable=False, default=""),
     sa.Column("address", sa.Text, nullable=False, default=""),
     sa.Column("received_at", UtcTime, nullable=False),
-    sa.UniqueConstraint("sop_instance_uid", "object_key"),
+    # what a person decided; ids are never used twice, so that a late decision meets no other copy
+    sa.Column("state", sa.String(16), nullable=False, default="WAITING", server_default="WAITING"),
+    sa.Column("decided_at", UtcTime),
+    sa.Column("decided_by", sa.Text),
+    sa.Column("decided_why", sa.Text),
+    sa.Index(
+        "uq_quarantine_waiting",
+        "sop_instance_uid",
+        "object_key",
+        unique=True,
+        sqlite_where=sa.text("state = 'WAITING'"),
+        postgresql_where=sa.text("state = 'WAITING'"),
+    ),
+    sqlite_autoincrement=True,
 )
 
 jobs = sa.Table(

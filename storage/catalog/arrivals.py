@@ -45,7 +45,7 @@ _ORDER = {
 }
 _RANK = {OrderPriority.STAT: 0, OrderPriority.URGENT: 1, OrderPriority.ROUTINE: 2}
 
-_STUDY_FACTS = (
+STUDY_FACTS = (
     "patient_id",
     "issuer_of_patient_id",
     "patient_name",
@@ -58,6 +58,7 @@ _STUDY_FACTS = (
     "study_description",
     "referring_physician_name",
 )
+"""What the first instance that has it tells of its study."""
 _SERIES_FACTS = (
     "modality",
     "series_number",
@@ -92,7 +93,7 @@ _STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_st
 _LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
 _TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
 _STUDIES = Statement(
-    sa.select(*(_studies.c[name] for name in ("id", "study_instance_uid", *_LIFECYCLE, *_TALLY, *_STUDY_FACTS)))
+    sa.select(*(_studies.c[name] for name in ("id", "study_instance_uid", *_LIFECYCLE, *_TALLY, *STUDY_FACTS)))
     .where(among(_studies.c.study_instance_uid, "uids"))
     .order_by(_studies.c.study_instance_uid)
     .with_for_update()
@@ -316,7 +317,7 @@ def _tally(study: Any, arrivals: list[Arrival], added_series: int) -> dict[str, 
 
 def _tell_study(tx: Transaction, study: Any, arrivals: list[Arrival]) -> None:  # noqa: ANN401 - a row
     """Write what the study's row lacks and an arrival has: with the first instance, and rarely later."""
-    told = _first_told(study, arrivals, _STUDY_FACTS)
+    told = _first_told(study, arrivals, STUDY_FACTS)
     if "patient_name" in told:
         told["patient_name_folded"] = fold(told["patient_name"])
     if told:

@@ -24,6 +24,8 @@ KINDS = (
     "instance-stored",
     "instance-resent",
     "instance-quarantined",
+    "instance-replaced",
+    "quarantine-rejected",
     "instance-removed",
     "study-removed",
     "object-damaged",

@@ -81,7 +81,7 @@ def delete(tx: Transaction, target: Target, doomed: Doomed, *, now: datetime) ->
     uids = [each.sop_instance_uid for each in doomed.instances]
     told = _facts(tx, study, uids, now)
     for each in doomed.quarantined:
-        tx.execute(sa.delete(_aside).where(_aside.c.object_key == each.object_key))
+        tx.execute(sa.delete(_aside).where(_aside.c.object_key == each.object_key, _aside.c.state == "WAITING"))
     if len(uids) == study.instance_count:
         _delete_study(tx, study.id)
         told.append(changes.fact("study-removed", at=now, study=target.study, revision=study.revision))
@@ -106,10 +106,21 @@ def delete_instances(tx: Transaction, study_pk: int, uids: Sequence[InstanceUid]
             modalities="\\".join(sorted({row.modality for row in found if row.modality})),
             series_count=len(found),
             instance_count=sum(row.instance_count for row in found),
-            received_first=_of_those_left(sa.func.min, _studies.c.received_first),
-            received_last=_of_those_left(sa.func.max, _studies.c.received_last),
+            **_times(),
         )
     )
+
+
+def note_times(tx: Transaction, study: StudyUid) -> None:
+    """Give a study the times at which the first and the last of its instances came."""
+    tx.execute(sa.update(_studies).where(_studies.c.study_instance_uid == study).values(**_times()))
+
+
+def _times() -> dict[str, sa.ColumnElement[Any]]:
+    return {
+        "received_first": _of_those_left(sa.func.min, _studies.c.received_first),
+        "received_last": _of_those_left(sa.func.max, _studies.c.received_last),
+    }
 
 
 def _of_those_left(extreme: Any, before: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:  # noqa: ANN401 - sa.func.min or max
@@ -124,8 +135,8 @@ def _quarantined(tx: Transaction, target: Target, instances: Sequence[Buried]) -
     theirs: sa.ColumnElement[bool] = _aside.c.sop_instance_uid.in_(uids)
     if whole:
         theirs = sa.or_(theirs, _aside.c.study_instance_uid == target.study)
-    query = sa.select(_aside.c.sop_instance_uid, _aside.c.object_key).where(theirs).order_by(_aside.c.id)
-    return [_buried(row) for row in tx.execute(query)]
+    query = sa.select(_aside.c.sop_instance_uid, _aside.c.object_key).where(theirs, _aside.c.state == "WAITING")
+    return [_buried(row) for row in tx.execute(query.order_by(_aside.c.id))]
 
 
 def _buried(row: Any) -> Buried:  # noqa: ANN401 - a row of two columns

@@ -36,7 +36,11 @@ _ENTER = {
     name: Statement(insert(_landings).values(bound(_landings)).on_conflict_do_nothing())
     for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
-_PUT_ASIDE = Statement(sa.select(_aside.c.object_key).where(among(_aside.c.object_key, "keys")))
+_PUT_ASIDE = Statement(
+    sa.select(_aside.c.object_key).where(
+        among(_aside.c.object_key, "keys"), _aside.c.state == sa.literal_column("'WAITING'")
+    )
+)
 _ELSEWHERE = Statement(
     sa.select(_landings.c.object_key, _landings.c.host).where(
         among(_landings.c.object_key, "keys"), _landings.c.landing != sa.bindparam("here")

@@ -19,7 +19,9 @@ _WHOLE = sa.literal(0).label("meta_bytes")
 
 _NEEDED = sa.union_all(
     sa.select(schema.instances.c.object_key, schema.instances.c.meta_bytes),
-    sa.select(schema.quarantine.c.object_key, schema.quarantine.c.meta_bytes),
+    sa.select(schema.quarantine.c.object_key, schema.quarantine.c.meta_bytes).where(
+        schema.quarantine.c.state == "WAITING"
+    ),
     sa.select(schema.tombstones.c.object_key, _WHOLE),
 ).subquery("needed")
 """Every table that needs an object: one statement, so that a key that moves between two of them is always seen."""

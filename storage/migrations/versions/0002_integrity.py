@@ -64,7 +64,25 @@ def upgrade() -> None:
     op.create_index('ix_landings_landing_since', 'landings', ['landing', 'since'], unique=False)
 
 
+    with op.batch_alter_table('quarantine', table_kwargs={'sqlite_autoincrement': True}) as batch:
+        batch.drop_constraint('uq_quarantine_sop_instance_uid_object_key', type_='unique')
+        batch.add_column(sa.Column('state', sa.String(length=16), server_default='WAITING', nullable=False))
+        batch.add_column(sa.Column('decided_at', sa.BigInteger(), nullable=True))
+        batch.add_column(sa.Column('decided_by', sa.Text(), nullable=True))
+        batch.add_column(sa.Column('decided_why', sa.Text(), nullable=True))
+    op.create_index(
+        'uq_quarantine_waiting', 'quarantine', ['sop_instance_uid', 'object_key'], unique=True,
+        sqlite_where=sa.text("state = 'WAITING'"), postgresql_where=sa.text("state = 'WAITING'"),
+    )
+
+
 def downgrade() -> None:
+    op.execute("DELETE FROM quarantine WHERE state <> 'WAITING'")
+    op.drop_index('uq_quarantine_waiting', table_name='quarantine')
+    with op.batch_alter_table('quarantine') as batch:
+        for column in ('decided_why', 'decided_by', 'decided_at', 'state'):
+            batch.drop_column(column)
+        batch.create_unique_constraint('uq_quarantine_sop_instance_uid_object_key', ['sop_instance_uid', 'object_key'])
     op.drop_table('landings')
     for table in ('upkeep', 'damaged', 'tombstones', 'removals'):
         op.drop_table(table)

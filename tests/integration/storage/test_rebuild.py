@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from pacs_gateway.ingest import Ingest
-from roi.rebuild import read_object
+from pacs_gateway.reread import read_object
 from storage import schema
 from storage.adapters import open_store
 from storage.archive import Archive

@@ -9,7 +9,7 @@ from tests.unit.api.test_wado import damage
 
 
 def test_what_a_scrub_found_is_told(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
-    assert client.get("/api/integrity").json() == {"under_way": None, "last": None, "damaged": []}
+    assert client.get("/api/integrity").json() == {"under_way": None, "last": None, "damaged": [], "quarantined": 0}
     builders.keep(archive, builders.header())
     (key,) = archive.objects.keys()
     damage(archive, key)

@@ -131,6 +131,31 @@ def test_remove_says_what_is_wrong_and_removes_nothing(site: Path, arguments: li
     assert len(_objects(site)) == 6
 
 
+# --------------------------------------------------------------------------------------------------- in quarantine
+def test_a_copy_is_listed_shown_released_and_the_other_rejected(site: Path) -> None:
+    with closing(open_archive(Settings(data=site / "data"))) as archive:
+        Ingest(archive).part10([part10(ct_slice(3, PatientID="P2"))], Origin(via="import"))
+    (copy,) = json.loads(_roi("quarantine", "list", "--json", cwd=site).stdout)
+    shown = _roi("quarantine", "show", str(copy["id"]), cwd=site).stdout
+    assert "differs in: patient_id\n" in shown
+    assert "P2" not in shown
+    told = ["--by", "anna", "--reason", "corrected"]
+    assert "is kept now" in _roi("quarantine", "release", str(copy["id"]), *told, cwd=site).stdout
+    (other,) = json.loads(_roi("quarantine", "list", "--json", cwd=site).stdout)
+    assert other["object_key"] == copy["kept_object_key"]
+    assert "is rejected" in _roi("quarantine", "reject", str(other["id"]), *told, cwd=site).stdout
+    assert json.loads(_roi("quarantine", "list", "--json", cwd=site).stdout) == []
+    assert len(json.loads(_roi("quarantine", "list", "--all", "--json", cwd=site).stdout)) == 2
+    assert "released" in _roi("quarantine", "list", "--all", cwd=site).stdout
+    assert _roi("verify", cwd=site).exit_code == 0
+
+
+def test_who_decides_on_a_copy_and_why_must_be_said(site: Path) -> None:
+    for command in ("release", "reject"):
+        done = _roi("quarantine", command, "1", "--by", " ", "--reason", "x", cwd=site)
+        assert "neither may be empty" in str(done.exception)
+
+
 # ----------------------------------------------------------------------------------------------------- by itself
 @pytest.fixture
 def schedule(site: Path) -> Iterator[Schedule]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pacs_gateway.part10 import read_meta
-from roi.rebuild import read_object
+from pacs_gateway.reread import read_object
 from storage.archive import Archive
 from storage.catalog import landings, removals, studies
 from storage.catalog.deletions import Target
