@@ -264,6 +264,13 @@ def embedded(folder: Path, *, code: Path = ROOT, environment: Mapping[str, str] 
     return Site("embedded", told, [_program("serve", folder, told, code, environment or {})])
 
 
+def receivers(folder: Path, **settings: Any) -> Site:
+    """Gateway and API as processes of their own on a new folder, and nothing that works on what they receive."""
+    told = _settings(folder, **settings)
+    compose.open_database(told).close()
+    return Site("receivers", told, [_program(role, folder / role, told, ROOT, {}) for role in ("gateway", "api")])
+
+
 class _Databases(Protocol):
     """A PostgreSQL, or what leads to one."""
 
