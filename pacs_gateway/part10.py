@@ -92,13 +92,14 @@ def read_meta(start: bytes | bytearray) -> FileMeta:
     """Read preamble and group 0002 from the first bytes of a file.
 
     The group is walked to its first foreign element; its (0002,0000) length, which is often wrong, is not believed.
+    A file that starts with the group is taken too: programs write it so where a data set never was a file.
 
     Raises
     ------
     Part10Rejected
         There is no preamble with prefix, no file meta information, or none that ends; the message says which.
     """
-    if start[128:PREFIX_BYTES] != b"DICM":
+    if not (start[128:PREFIX_BYTES] == b"DICM" or _is_bare(start)):
         raise Part10Rejected("no DICM prefix after a preamble of 128 bytes")
     values, position = _walk_group_2(start)
     if not values:
@@ -119,9 +120,18 @@ def read_meta(start: bytes | bytearray) -> FileMeta:
     return meta
 
 
+def _is_bare(start: bytes | bytearray) -> bool:
+    """Tell whether a file starts with an element of its meta information."""
+    return (
+        start[128:PREFIX_BYTES] != b"DICM"
+        and start[:2] == b"\2\0"
+        and bytes(start[4:6]) in SHORT_FORM | LONG_FORM
+    )
+
+
 def _walk_group_2(start: bytes | bytearray) -> tuple[dict[int, bytes], int]:
     values: dict[int, bytes] = {}
-    position = PREFIX_BYTES
+    position = 0 if _is_bare(start) else PREFIX_BYTES
     while position + 2 <= len(start) and _GROUP.unpack_from(start, position)[0] == 2:
         if position + 12 > len(start):
             raise Part10Rejected("the file ends inside its file meta information")

@@ -18,6 +18,7 @@ from api.dicomweb.multipart import Related
 from api.dicomweb.ranges import Whole, partial
 from api.dicomweb.source import PIECE, Checked, Source
 from api.dicomweb.streams import gathered, stream, strong_tag, withheld
+from api.dicomweb.zipped import zipped
 from api.errors import NotAcceptable
 from api.uids import InstancePath, SeriesPath, StudyPath
 from pacs_gateway.elements import encoding_of
@@ -31,7 +32,7 @@ router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 _FILES: Final = f'{media.MULTIPART}; type="{media.DICOM}"'
 _METHODS: Final = ["GET", "HEAD"]
-_MANY: Final = answers(_FILES, problems=(404, 406), also={304: "Not Modified"})
+_MANY: Final = answers(_FILES, media.ZIP, problems=(404, 406), also={304: "Not Modified"})
 _ONE: Final = answers(_FILES, media.DICOM, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"})
 
 
@@ -53,7 +54,7 @@ def retrieve_instance(
 ) -> Response:
     """Retrieve one instance, as multipart/related or alone."""
     found = instances_of(context, study, series, instance)
-    choice = media.choose(request, (_FILES, media.DICOM))
+    choice = media.choose(request, (_FILES, media.DICOM, media.ZIP))
     return (
         _alone(context, request, choice, found[0])
         if choice.offer == media.DICOM
@@ -62,16 +63,24 @@ def retrieve_instance(
 
 
 def _several(context: ApiContext, request: Request, found: list[InstanceRecord]) -> Response:
-    return _many(context, request, media.choose(request, (_FILES,)), found)
+    return _many(context, request, media.choose(request, (_FILES, media.ZIP)), found)
 
 
 def _many(context: ApiContext, request: Request, choice: media.Choice, found: list[InstanceRecord]) -> Response:
     _admit(choice, found)
     tag = strong_tag(context, choice.offer, found)
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    if choice.offer == media.ZIP:
+        files = ((f"{one.series_instance_uid}/{one.sop_instance_uid}.dcm", _file(context, one)) for one in found)
+        name = found[0].study_instance_uid
+        told = {"ETag": tag, "Content-Disposition": f'attachment; filename="{name}.zip"'}
+        return stream(request, zipped(files), media.ZIP, told)
     body = Related(media.DICOM, tag)
     parts = (body.part(f"{media.DICOM}; transfer-syntax={leaves_as(one)}", _file(context, one)) for one in found)
     pieces = chain(chain.from_iterable(parts), body.last())
-    return unchanged(request, tag) or stream(request, pieces, body.media_type, {"ETag": tag})
+    return stream(request, pieces, body.media_type, {"ETag": tag})
 
 
 def _alone(context: ApiContext, request: Request, choice: media.Choice, one: InstanceRecord) -> Response:

@@ -161,3 +161,13 @@ def test_a_store_that_is_away_is_503_and_may_be_tried_again(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["0008119A"]["Value"] == [reason(0xA700)]
     assert store(client, builders.ct_slice(1)).status_code == 200
+
+
+def test_a_file_without_preamble_is_taken(client: TestClient) -> None:  # as pydicom writes what never was a file
+    content = builders.part10(builders.ct_slice(1))
+    bare = content[132:]
+    answer = client.post("/dicom-web/studies", content=body([bare]), headers={"Content-Type": RELATED})
+    assert (answer.status_code, answer.json()["00081199"]["Value"]) == (200, [stored(1)])
+    again = client.post("/dicom-web/studies", content=body([content]), headers={"Content-Type": RELATED})
+    assert again.status_code == 200
+    assert again.json()["00081199"]["Value"] == [stored(1)]

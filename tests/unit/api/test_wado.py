@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import warnings
+import zipfile
 
 import pytest
 import sqlalchemy as sa
@@ -184,3 +186,15 @@ def test_a_data_set_that_does_not_parse_to_its_end_is_still_given_as_it_is(clien
     client.post("/dicom-web/studies", content=content, headers={"Content-Type": "application/dicom"})
     assert client.get(f"{ONE}/metadata").status_code == 406
     assert data_set_bytes(client.get(ONE, headers=ALONE).content) == data_set_bytes(content)
+
+
+@pytest.mark.parametrize("path", ["/dicom-web/studies/2.25.1", SERIES, ONE])
+def test_a_zip_file_holds_the_instances(client: TestClient, slices: list[Dataset], path: str) -> None:
+    answer = client.get(path, headers={"Accept": "application/zip"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
+        assert found.testzip() is None
+        files = {name: data_set_bytes(found.read(name)) for name in found.namelist()}
+    expected = {f"2.25.1.1/{one.SOPInstanceUID}.dcm": data_set_bytes(builders.part10(one)) for one in slices}
+    assert files == (expected if path != ONE else dict(list(expected.items())[:1]))
+    assert client.get(path, headers={"Accept": "application/zip"}).content == answer.content
