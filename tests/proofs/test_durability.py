@@ -24,7 +24,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trace, dict[str, s
     return read_trace(lines), sent
 
 
-def test_object_folder_and_log_are_synced_before_every_success(traced: tuple[Trace, dict[str, str]]) -> None:
+def test_object_folder_and_log_are_synced_before_every_success(traced: tuple[Trace, dict[str, str]]) -> None:  # D-21
     calls, sent = traced
     assert len(sent) == 15
     assert violations(calls, sent) == []

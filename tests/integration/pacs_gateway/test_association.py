@@ -168,6 +168,7 @@ def test_one_association_too_many_is_rejected_as_transient(open_site: object, li
 def test_each_context_is_answered_by_itself(site: Site) -> None:  # D-5, D-6
     with site.scu() as scu:
         accepted = scu.associate(
+            context(0, CT, EXPLICIT),
             context(1, VERIFICATION, IMPLICIT),
             context(3, CT, JPEG, EXPLICIT, IMPLICIT),
             context(5, CT, JPIP, IMPLICIT),
@@ -182,6 +183,7 @@ def test_each_context_is_answered_by_itself(site: Site) -> None:  # D-5, D-6
             context(255, "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.1.2.4.112"),
         )
         assert accepted.contexts == {
+            0: (2, EXPLICIT),
             1: (0, IMPLICIT),
             3: (0, JPEG),
             5: (0, IMPLICIT),
@@ -367,6 +369,25 @@ def test_what_is_out_of_place_within_the_association_ends_it(site: Site, pdus: b
         assert scu.receive() == answer
     assert site.is_well()
     assert (site.archive.kept, site.archive.released) == ({}, [])
+
+
+@pytest.mark.parametrize("told", [0, 1, 0xFFFFFFFF])
+def test_wrong_group_length_of_a_command_is_not_believed(site: Site, told: int) -> None:
+    command = c_echo(7)
+    with site.scu() as scu:
+        scu.associate(ECHO)
+        wrong = command[:8] + struct.pack("<I", told) + command[12:]
+        scu.send(p_data(pdv(1, wrong, command=True, last=True)))
+        response = scu.response()
+        assert (response.status, response.values[0x120]) == (0, us(7))
+        assert scu.release() == RELEASE_RP
+
+
+def test_message_id_may_be_used_again_once_it_is_answered(site: Site) -> None:  # D-17
+    with site.scu() as scu:
+        scu.associate(ECHO, STORE)
+        assert [scu.echo(1).status, scu.echo(1).status] == [0, 0]
+        assert [scu.store(3, c_store(*sop_uids(), 1), data_set()).status for _ in range(2)] == [0, 0]
 
 
 def test_association_left_idle_is_aborted(open_site: object) -> None:  # D-14

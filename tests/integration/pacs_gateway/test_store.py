@@ -82,7 +82,7 @@ def test_response_repeats_what_was_asked(site: Site) -> None:
     ],
 )
 @pytest.mark.parametrize("fragment", [1_000_000, 4090])
-def test_stored_file_is_our_meta_and_their_bytes(  # D-20
+def test_stored_file_is_our_meta_and_their_bytes(  # D-20, D-22
     site: Site, number: int, syntax: str, sent: bytes, fragment: int
 ) -> None:
     assert _stored(site, number, c_store(*sop_uids()), sent, fragment=min(fragment, 32760)) == (0, "")
@@ -108,6 +108,7 @@ def test_stored_file_is_our_meta_and_their_bytes(  # D-20
         "SourceApplicationEntityTitle": "RAW",
         "SendingApplicationEntityTitle": "RAW",
         "ReceivingApplicationEntityTitle": "ROI",
+        "PrivateInformationCreatorUID": IMPLEMENTATION_CLASS_UID,
     }
 
 
@@ -303,6 +304,50 @@ def test_hostile_data_set_cannot_be_understood_and_hurts_nobody(site: Site, sent
     assert site.is_well()
 
 
+def _sequences(keyword: str, depth: int) -> bytes:
+    """A sequence whose item holds such a sequence, and so on."""
+    begin = element(keyword, b"")[:8] + b"\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff"
+    return begin * depth + b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0" * depth
+
+
+def _items(content: bytes, count: int) -> bytes:
+    return (b"\xfe\xff\0\xe0" + struct.pack("<I", len(content)) + content) * count
+
+
+def _encapsulated(*fragments: bytes, end: bytes = b"\xfe\xff\xdd\xe0\0\0\0\0") -> bytes:
+    begin = element("PixelData", b"")[:8] + b"\xff\xff\xff\xff"
+    return begin + b"".join(_items(fragment, 1) for fragment in fragments) + end
+
+
+@pytest.mark.parametrize(
+    ("changes", "after"),
+    [
+        pytest.param({"Rows": b"\xff\xff", "Columns": b"\xff\xff"}, b"", id="R-24 4 GiB of pixels told"),
+        pytest.param({"NumberOfFrames": b"-1"}, b"", id="R-24 frames"),
+        pytest.param({"NumberOfFrames": b"1e9"}, b"", id="R-24 frames as a float"),
+        pytest.param({"Rows": b"\1\2\3\4\5\6"}, b"", id="R-24 rows of six bytes"),
+        pytest.param({"BitsAllocated": b"\0\0"}, b"", id="R-24 no bits"),
+        pytest.param({"PixelData": None}, _encapsulated(b"\xff" * 400, end=b""), id="R-25 offsets beyond the data"),
+        pytest.param({"PixelData": None}, _encapsulated(b"", *[b"ab"] * 10_000), id="R-25 10,000 fragments"),
+        pytest.param({"PixelData": None}, _encapsulated(b"", b"\xff\x4f\xff\x51" * 9), id="R-26 no codestream"),
+        pytest.param({"WindowCenter": b"NaN ", "WindowWidth": b"1e308"}, b"", id="R-27"),
+        pytest.param({"PatientName": b"\x1b$B\xff\x1b\x1b(Z\xe2\x80\xae\0" + b"\\" * 1000}, b"", id="R-28"),
+        pytest.param({"SpecificCharacterSet": b"NO SUCH ONE"}, b"", id="R-28 unknown"),
+        pytest.param({"ContentSequence": _items(element("TextValue", b"x" * 40), 100_000)}, b"", id="R-34 items"),
+        pytest.param({"SegmentSequence": _items(element("SegmentLabel", b"s"), 65_535)}, b"", id="R-34 segments"),
+        pytest.param({"ContourSequence": _items(element("ContourData", b"1\\2\\3\\" * 10_000), 100)}, b"", id="R-34 points"),
+        pytest.param({"PixelData": None}, _sequences("ContentSequence", 300), id="R-34 a tree 300 deep"),
+    ],
+)
+def test_what_hurts_only_its_readers_is_kept_as_it_came(
+    site: Site, changes: dict[str, bytes | None], after: bytes
+) -> None:
+    sent = data_set(changes) + after
+    assert _stored(site, 3, c_store(*sop_uids()), sent, fragment=32_000) == (0, "")
+    assert site.archive.data_set(UID) == sent
+    assert site.is_well()
+
+
 def test_deflate_bomb_is_not_inflated(site: Site) -> None:  # R-21
     bomb = zlib.compress(element("Manufacturer", b"") + b"\x08\x00\x71\x00UN\0\0\0\0\0\x40" + bytes(2**28), wbits=-15)
     assert _stored(site, 9, c_store(*sop_uids()), bomb)[0] == 0xC000
@@ -310,7 +355,7 @@ def test_deflate_bomb_is_not_inflated(site: Site) -> None:  # R-21
     assert site.is_well()
 
 
-def test_uids_from_the_network_touch_no_path(site: Site, tmp_path: Path) -> None:  # R-30
+def test_uids_from_the_network_touch_no_path(site: Site, tmp_path: Path) -> None:  # R-12, R-30
     canary = tmp_path / "canary"
     canary.write_text("here")
     before = sorted(tmp_path.rglob("*"))

@@ -93,7 +93,7 @@ def test_their_preamble_is_not_kept(archive: MemoryArchive) -> None:  # R-32
         ),
     ],
 )
-def test_poor_or_wrong_meta_is_made_good_from_the_data_set(archive: MemoryArchive, meta: bytes) -> None:
+def test_poor_or_wrong_meta_is_made_good_from_the_data_set(archive: MemoryArchive, meta: bytes) -> None:
     assert Ingest(archive, clock=Clock()).part10([part10(meta=meta)], STOW)[0] is Verdict.STORED
     assert archive.kept[InstanceUid(UID)][1] == write_meta(EXPLICIT, CT, UID, STOW, START) + data_set()
 

@@ -51,7 +51,7 @@ def test_status_of_each_kind() -> None:
     assert {kind: status.for_error(kind("with a secret")).code for kind in kinds} == kinds
 
 
-def test_comments_fit_their_element_and_hold_nothing_of_the_instance() -> None:
+def test_comments_fit_their_element_and_hold_nothing_of_the_instance() -> None:  # D-23
     known = [*status.VERDICTS.values(), *(answer for _, answer in status.ERRORS)]
     assert [answer for answer in known if len(answer.comment) > 64 or not answer.comment.isascii()] == []
     assert "secret" not in status.for_error(ours.UidRejected("secret")).comment

@@ -132,11 +132,11 @@ def test_racing_copies_of_one_uid_have_one_winner(kept: Archive) -> None:
         sender.start()
     for sender in senders:
         sender.join()
-    assert sorted(verdicts) == [Verdict.CONFLICT] * 19 + [Verdict.STORED]
+    assert sorted(verdicts) == [Verdict.CONFLICT] * 19 + [Verdict.STORED]
     assert _study(kept).instance_count == 1
 
 
-def test_another_patient_id_flags_the_study_and_merges_nothing(kept: Archive) -> None:
+def test_another_patient_id_flags_the_study_and_merges_nothing(kept: Archive) -> None:  # D-25
     keep(kept, header(1))
     assert not _study(kept).identity_conflict
     keep(kept, header(2, patient_id="P2"))
@@ -144,7 +144,7 @@ def test_another_patient_id_flags_the_study_and_merges_nothing(kept: Archive) ->
     assert (study.identity_conflict, study.patient_id) == (True, "P1")
 
 
-def test_a_late_instance_opens_the_next_revision(kept: Archive, clock: Clock) -> None:
+def test_a_late_instance_opens_the_next_revision(kept: Archive, clock: Clock) -> None:  # D-26
     keep(kept, header(1))
     with kept.database.write() as tx:
         studies.complete(tx, studies.get(tx, STUDY), reason="test", now=clock.go(5))
