@@ -25,7 +25,7 @@ from pacs_gateway.header import HEAD_BYTES, is_uid, read_header, unreadable_beyo
 from pacs_gateway.part10 import Piece, split_meta, write_meta
 from storage.archive import utc_now
 from storage.errors import ObjectStoreUnavailable, OutOfSpace, Unavailable
-from storage.records import Arrival, Header, Origin, StudyUid, Verdict
+from storage.records import Arrival, Header, OnConflict, Origin, StudyUid, Verdict
 from storage.spool import Spool
 
 MAX_INSTANCE_BYTES: Final = 16 * 1024**3
@@ -54,12 +54,21 @@ class Archive(Protocol):
 
 
 class Ingest:
-    """The way into an archive.  Any number of threads may use one."""
+    """The way into an archive.  Any number of threads may use one.
+
+    `on_conflict` says what a sender hears of a copy that was put into quarantine.
+    """
 
     def __init__(
-        self, archive: Archive, *, max_instance_bytes: int = MAX_INSTANCE_BYTES, clock: Callable[[], datetime] = utc_now
+        self,
+        archive: Archive,
+        *,
+        max_instance_bytes: int = MAX_INSTANCE_BYTES,
+        clock: Callable[[], datetime] = utc_now,
+        on_conflict: Callable[[Origin], OnConflict] = lambda _: OnConflict.REFUSE,
     ) -> None:
         self._archive = archive
+        self.on_conflict = on_conflict
         self._clock = clock
         self._max_instance_bytes = max_instance_bytes
 

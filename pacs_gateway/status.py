@@ -10,7 +10,7 @@ from typing import Final
 
 from pacs_gateway import errors as ours
 from storage import errors as storage
-from storage.records import Verdict
+from storage.records import OnConflict, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,14 @@ VERDICTS: Final = {
     Verdict.CONFLICT: Status(code=0x0111, comment="SOP Instance UID is kept with other content; first one stays"),
 }
 
+CONFLICTS: Final = {
+    OnConflict.REFUSE: VERDICTS[Verdict.CONFLICT],
+    # A warning tells that the instance was stored (PS3.4 B.2.3); of its codes this one says least that is untrue.
+    OnConflict.WARN: Status(code=0xB000, comment="UID is kept with other content; this copy is in quarantine"),
+    OnConflict.ACCEPT: SUCCESS,
+}
+"""What a peer hears of a copy that is durable in quarantine, as `roi peers add --on-conflict` says for it."""
+
 ERRORS: Final = (
     (storage.LandingFull, Status(code=0xA700, comment="Landing zone is full; send again later")),
     (storage.OutOfSpace, Status(code=0xA700, comment="No storage space left; send again later")),
@@ -47,9 +55,9 @@ ERRORS: Final = (
 """First match wins: special before general."""
 
 
-def for_verdict(verdict: Verdict) -> Status:
-    """Return what the peer hears of a kept instance."""
-    return VERDICTS[verdict]
+def for_verdict(verdict: Verdict, on_conflict: OnConflict = OnConflict.REFUSE) -> Status:
+    """Return what the peer hears of an instance that is kept, or in quarantine."""
+    return CONFLICTS[on_conflict] if verdict is Verdict.CONFLICT else VERDICTS[verdict]
 
 
 def for_error(error: ours.HeaderRejected | ours.RequestRejected | storage.StorageError) -> Status:

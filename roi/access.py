@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 from storage.archive import utc_now
 from storage.catalog import audit, peers
 from storage.errors import Unavailable
+from storage.records import OnConflict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pacs_gateway.negotiation import Refusal
     from storage.database import Database
+    from storage.records import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -26,26 +30,33 @@ class KnownPeers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._known: dict[tuple[str, str], OnConflict] = {}
         self._stale_at = 0.0
         self._lock = threading.Lock()
 
     def may_call(self, calling_aet: str, address: str) -> bool:
         """Tell whether a peer of this title may call from this address; the last known list serves where needed."""
+        return (calling_aet, address) in self._fresh()
+
+    def on_conflict(self, origin: Origin) -> OnConflict:
+        """Return what this sender hears of a copy in quarantine; who is not listed is refused."""
+        return self._fresh().get((origin.calling_aet, origin.address), OnConflict.REFUSE)
+
+    def _fresh(self) -> Mapping[tuple[str, str], OnConflict]:
         with self._lock:
             if time.monotonic() >= self._stale_at:
                 self._known = self._look_up()
                 self._stale_at = time.monotonic() + _FRESH_S
-            return (calling_aet, address) in self._known
+            return self._known
 
-    def _look_up(self) -> frozenset[tuple[str, str]]:
+    def _look_up(self) -> dict[tuple[str, str], OnConflict]:
         try:
             with self._database.read() as tx:
                 listed = peers.all_peers(tx)
         except Unavailable:
             logger.warning("peers cannot be read", extra={"action": "peers-away"})
             return self._known
-        return frozenset((peer.aet, address) for peer in listed for address in _addresses(peer.host))
+        return {(peer.aet, address): peer.on_conflict for peer in listed for address in _addresses(peer.host)}
 
 
 def audit_refusal(database: Database, refusal: Refusal) -> None:

@@ -235,13 +235,17 @@ def peers_add(
     aet: Annotated[str, typer.Argument(help="The peer's AE title.")],
     host: Annotated[str, typer.Argument(help="The peer's host name or address.")],
     port: Annotated[int | None, typer.Option(help="The peer's DICOM port, where we may call it.")] = None,
+    on_conflict: Annotated[
+        str | None,
+        typer.Option(help="What it hears of a copy in quarantine: refuse, warn or accept [refuse]."),
+    ] = None,
     data: Data = None,
     config: Config = None,
 ) -> None:
     """Let a remote AE call: its title and its address must match."""
     from roi.maintain import add_peer
 
-    add_peer(_settings(config, data=data), aet, host, port)
+    add_peer(_settings(config, data=data), aet, host, port, on_conflict)
 
 
 @peers_app.command("remove")

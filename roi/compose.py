@@ -77,9 +77,10 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
     from roi.access import KnownPeers, audit_refusal
 
     archive = open_archive(settings)
-    may_call = (lambda _aet, _address: True) if settings.loopback_only else KnownPeers(archive.database).may_call
+    known = KnownPeers(archive.database)
+    may_call = (lambda _aet, _address: True) if settings.loopback_only else known.may_call
     served = Gateway(
-        ingest=Ingest(archive),
+        ingest=Ingest(archive, on_conflict=known.on_conflict),
         aet=settings.aet,
         host=settings.dicom_bind,
         port=settings.dicom_port,

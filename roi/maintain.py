@@ -24,7 +24,7 @@ from storage.catalog.deletions import Target
 from storage.catalog.peers import Peer
 from storage.rebuild import LOST
 from storage.rebuild import rebuild as rebuild_catalogue
-from storage.records import InstanceUid, SeriesUid, StudyUid
+from storage.records import InstanceUid, OnConflict, SeriesUid, StudyUid
 from storage.removal import remove as remove_from
 from storage.scrub import Manner
 from storage.scrub import scrub as scrub_archive
@@ -124,15 +124,20 @@ def migrate(settings: Settings) -> None:
     sys.stdout.write("the catalogue is at this release's schema\n")
 
 
-def add_peer(settings: Settings, aet: str, host: str, port: int | None) -> None:
-    """Let a remote AE call."""
+def add_peer(settings: Settings, aet: str, host: str, port: int | None, on_conflict: str | None = None) -> None:
+    """Let a remote AE call; `on_conflict` changes that of a known one."""
     if not 1 <= len(aet.strip()) <= 16:
         raise SettingWrong("an AE title is 1 to 16 characters")
+    if on_conflict not in (None, *OnConflict):
+        raise SettingWrong(f"--on-conflict is one of {', '.join(OnConflict)}")
     database = open_database(settings)
-    peer = Peer(aet=aet.strip(), host=host, port=port)
+    peer = Peer(aet=aet.strip(), host=host, port=port, on_conflict=OnConflict(on_conflict or "refuse"))
     with database.write() as tx:
         new = peers.add(tx, peer, now=utc_now())
-        audit.append(tx, actor=_ACTOR, action="peer-added", subject=peer.aet, at=utc_now(), detail={"host": host})
+        if on_conflict and not new:
+            peers.set_on_conflict(tx, peer)
+        told = {"host": host, "on_conflict": on_conflict}
+        audit.append(tx, actor=_ACTOR, action="peer-added", subject=peer.aet, at=utc_now(), detail=told)
     database.close()
     sys.stdout.write(f"{peer.aet} at {host} {'may call now' if new else 'could call already'}\n")
 
@@ -155,9 +160,9 @@ def list_peers(settings: Settings) -> None:
     with database.read() as tx:
         known = peers.all_peers(tx)
     database.close()
-    table = Table("AE title", "host", "port")
+    table = Table("AE title", "host", "port", "on conflict")
     for peer in known:
-        table.add_row(peer.aet, peer.host, str(peer.port or ""))
+        table.add_row(peer.aet, peer.host, str(peer.port or ""), peer.on_conflict)
     Console().print(table)
 
 

@@ -172,6 +172,14 @@ class Verdict(StrEnum):
     """Same SOP Instance UID, other content, study or series: the first is kept, the copy quarantined."""
 
 
+class OnConflict(StrEnum):
+    """What a sender hears of a copy that conflicts with what is kept, once the copy is durable in quarantine."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    ACCEPT = "accept"
+
+
 # ----------------------------------------------------------------------------------------------- what is kept
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstanceRecord:

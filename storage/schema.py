@@ -244,6 +244,7 @@ peers = sa.Table(
     sa.Column("host", sa.Text, primary_key=True),
     sa.Column("port", sa.Integer),
     sa.Column("added_at", UtcTime, nullable=False),
+    sa.Column("on_conflict", sa.String(8), nullable=False, default="refuse", server_default="refuse"),
 )
 
 # ------------------------------------------------------------------------------------------- integrity for life

@@ -10,6 +10,7 @@ from pacs_gateway.errors import SopClassMismatch
 from pacs_gateway.header import is_uid
 from pacs_gateway.service import DicomService, Offer, Operation, Reply, Request
 from pacs_gateway.sop_classes import REFUSED_TRANSFER_SYNTAXES, STORAGE
+from storage.records import OnConflict, Verdict
 
 
 class _Store:
@@ -21,6 +22,7 @@ class _Store:
         if is_uid(sop_class_uid) and sop_class_uid != request.sop_class_uid:
             raise SopClassMismatch
         self._studies = request.studies
+        self._ingest, self._origin = request.ingest, request.origin
         self._reception = request.ingest.begin(
             transfer_syntax_uid=request.transfer_syntax_uid,
             origin=request.origin,
@@ -34,7 +36,9 @@ class _Store:
     def finish(self) -> Iterator[Reply]:
         verdict = self._reception.finish()
         self._studies.add(self._reception.header.study_instance_uid)
-        yield Reply(status=status.for_verdict(verdict))
+        # Most instances are no conflict: nobody's wishes are looked up for them.
+        wish = self._ingest.on_conflict(self._origin) if verdict is Verdict.CONFLICT else OnConflict.REFUSE
+        yield Reply(status=status.for_verdict(verdict, wish))
 
     def close(self) -> None:
         self._reception.close()

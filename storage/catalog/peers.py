@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog.upsert import insert_new
+from storage.records import OnConflict
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,11 +26,19 @@ class Peer:
     aet: str
     host: str
     port: int | None = None
+    on_conflict: OnConflict = OnConflict.REFUSE
 
 
 def add(tx: Transaction, peer: Peer, *, now: datetime) -> bool:
     """Add a peer; False where it is known already."""
-    return insert_new(tx, _peers, {"aet": peer.aet, "host": peer.host, "port": peer.port, "added_at": now})
+    told = {"aet": peer.aet, "host": peer.host, "port": peer.port, "on_conflict": peer.on_conflict}
+    return insert_new(tx, _peers, {**told, "added_at": now})
+
+
+def set_on_conflict(tx: Transaction, peer: Peer) -> None:
+    """Change what a known peer hears of a conflicting copy."""
+    this = (_peers.c.aet == peer.aet, _peers.c.host == peer.host)
+    tx.execute(sa.update(_peers).where(*this).values(on_conflict=peer.on_conflict))
 
 
 def remove(tx: Transaction, peer: Peer) -> bool:
@@ -40,5 +49,5 @@ def remove(tx: Transaction, peer: Peer) -> bool:
 
 def all_peers(tx: Transaction) -> list[Peer]:
     """Return every peer, by title."""
-    rows = tx.execute(sa.select(_peers.c.aet, _peers.c.host, _peers.c.port).order_by(_peers.c.aet, _peers.c.host))
-    return [Peer(aet=row.aet, host=row.host, port=row.port) for row in rows]
+    rows = tx.execute(sa.select(_peers).order_by(_peers.c.aet, _peers.c.host))
+    return [Peer(aet=row.aet, host=row.host, port=row.port, on_conflict=OnConflict(row.on_conflict)) for row in rows]

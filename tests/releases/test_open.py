@@ -20,7 +20,7 @@ from roi import compose
 from roi.settings import read_settings
 from storage.catalog import jobs, peers, studies
 from storage.migrate import migrate
-from storage.records import JobState, Origin, StudyUid, Verdict
+from storage.records import JobState, OnConflict, Origin, StudyUid, Verdict
 from storage.verify import verify
 from tests.releases import scene
 from tests.releases.make import DUMP, SEEN
@@ -162,6 +162,17 @@ def test_the_peer_is_known(opened: Opened) -> None:
     with opened.context.archive.database.read() as tx:
         (peer,) = peers.all_peers(tx)
     assert (peer.aet, peer.host, peer.port) == scene.PEER
+    assert peer.on_conflict is OnConflict.REFUSE
+
+
+def test_the_copy_in_quarantine_can_be_decided_on(opened: Opened) -> None:
+    (copy,) = opened.get("/api/quarantine")["copies"]
+    assert (copy["sop_instance_uid"], copy["state"]) == (scene.conflicting_slice().SOPInstanceUID, "WAITING")
+    told = {"by": scene.BY, "reason": "corrected"}
+    assert opened.client.post(f"/api/quarantine/{copy['id']}/release", json=told).status_code == 200
+    (other,) = opened.get("/api/quarantine")["copies"]
+    assert (other["object_key"], other["id"] > copy["id"]) == (copy["kept_object_key"], True)
+    assert verify(opened.context.archive).clean
 
 
 def test_a_new_instance_of_an_old_study_is_taken_in(opened: Opened) -> None:

@@ -74,9 +74,12 @@ def upgrade() -> None:
         'uq_quarantine_waiting', 'quarantine', ['sop_instance_uid', 'object_key'], unique=True,
         sqlite_where=sa.text("state = 'WAITING'"), postgresql_where=sa.text("state = 'WAITING'"),
     )
+    op.add_column('peers', sa.Column('on_conflict', sa.String(length=8), server_default='refuse', nullable=False))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table('peers') as batch:
+        batch.drop_column('on_conflict')
     op.execute("DELETE FROM quarantine WHERE state <> 'WAITING'")
     op.drop_index('uq_quarantine_waiting', table_name='quarantine')
     with op.batch_alter_table('quarantine') as batch:

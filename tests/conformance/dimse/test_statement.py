@@ -24,7 +24,8 @@ def _sentence(kind: type[Exception]) -> str:
 
 def _tables() -> dict[str, list[str]]:
     storage = RETIRED_STORAGE | YOUNGER_STORAGE
-    verdicts = [(answer, f"`{verdict}`") for verdict, answer in status.VERDICTS.items()]
+    verdicts = [(answer, f"`{verdict}`") for verdict, answer in status.VERDICTS.items() if verdict != "conflict"]
+    verdicts += [(answer, f"`conflict`, `--on-conflict {wish}`") for wish, answer in status.CONFLICTS.items()]
     errors = [(answer, _sentence(kind)) for kind, answer in status.ERRORS]
     return {
         "storage classes": [f"| `{uid}` | {name} |" for uid, name in storage.items()],

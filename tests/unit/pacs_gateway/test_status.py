@@ -7,7 +7,7 @@ import pytest
 from pacs_gateway import errors as ours
 from pacs_gateway import status
 from storage import errors as storage
-from storage.records import Verdict
+from storage.records import OnConflict, Verdict
 
 
 def _tree(kind: type[Exception]) -> list[type[Exception]]:
@@ -25,6 +25,12 @@ def test_every_verdict_has_a_status() -> None:
         Verdict.OTHER_SYNTAX: 0x0000,
         Verdict.CONFLICT: 0x0111,
     }
+
+
+def test_a_sender_hears_of_a_conflict_what_was_set_for_it_and_of_nothing_else() -> None:
+    heard = {wish: status.for_verdict(Verdict.CONFLICT, wish).code for wish in OnConflict}
+    assert heard == {OnConflict.REFUSE: 0x0111, OnConflict.WARN: 0xB000, OnConflict.ACCEPT: 0x0000}
+    assert {status.for_verdict(Verdict.STORED, wish).code for wish in OnConflict} == {0}
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
@@ -52,6 +58,6 @@ def test_status_of_each_kind() -> None:
 
 
 def test_comments_fit_their_element_and_hold_nothing_of_the_instance() -> None:  # D-23
-    known = [*status.VERDICTS.values(), *(answer for _, answer in status.ERRORS)]
+    known = [*status.VERDICTS.values(), *status.CONFLICTS.values(), *(answer for _, answer in status.ERRORS)]
     assert [answer for answer in known if len(answer.comment) > 64 or not answer.comment.isascii()] == []
     assert "secret" not in status.for_error(ours.UidRejected("secret")).comment
