@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import orjson
 from anyio import CapacityLimiter, fail_after, from_thread, to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from api.answers import as_json
 from api.context import ApiContext, Context
 from api.dicomweb import media
+from api.dicomweb.composed import composition
+from api.dicomweb.described import answers
 from api.dicomweb.model import DataSet, Element, element
 from api.dicomweb.multipart import Part, boundary_of, parts
+from api.dicomweb.native import as_xml
 from api.errors import ApiError, BodyIncomplete, BodyRejected, MediaTypeUnsupported
 from api.problems import RETRY_AFTER_S
 from api.uids import StudyPath
@@ -47,13 +51,22 @@ STUDY_MISMATCH: Final = 0xC409
 """Failure reason of ours: the instance belongs to another study than the one that is posted to."""
 
 
-@router.post("/studies")
+_ANSWERS: Final = answers(
+    media.DICOM_JSON,
+    media.JSON,
+    media.DICOM_XML,
+    problems=(403, 406, 415),
+    also={202: "Some instances were stored", 409: "None was stored: they conflict"},
+)
+
+
+@router.post("/studies", responses=_ANSWERS)
 async def store(context: Context, request: Request) -> Response:
     """Store instances of any study."""
     return await _in_place(context, request, None)
 
 
-@router.post("/studies/{study}")
+@router.post("/studies/{study}", responses=_ANSWERS)
 async def store_in_study(context: Context, request: Request, study: StudyPath) -> Response:
     """Store instances of one study; those of another fail."""
     return await _in_place(context, request, study)
@@ -122,14 +135,17 @@ class _Tally:
 
 
 def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Response:
-    media_type = media.choose(request, (media.DICOM_JSON, media.JSON)).offer
-    files = _files(request)
+    offer = media.choose(request, (media.DICOM_JSON, media.JSON, media.DICOM_XML)).offer
+    content = _content(request)
     ingest = context.ingest if study is None else Ingest(_OneStudy(context.archive, study))
     origin = Origin(via="stow", address=request.client.host if request.client else "")
     tally = _Tally(base_url=context.dicomweb_url)
     try:
-        for pieces in files:
-            _keep(ingest, pieces, origin, tally)
+        if content.root in _METADATA:
+            _compose(context, request, content, partial(_keep, ingest, origin=origin, tally=tally))
+        else:
+            for pieces in _files(request, content):
+                _keep(ingest, pieces, origin=origin, tally=tally)
     except BodyRejected as error:
         if not (tally.stored or tally.failed or tally.other):
             raise
@@ -137,10 +153,24 @@ def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Res
         tally.other.append(0xC000)
     else:
         context.ingest.release(tally.studies())
-    return _answer(tally, media_type)
+    return _answer(tally, offer)
 
 
-def _keep(ingest: Ingest, pieces: Iterator[Piece], origin: Origin, tally: _Tally) -> None:
+def _compose(
+    context: ApiContext, request: Request, content: media.MediaType, keep: Callable[[Iterator[Piece]], None]
+) -> None:
+    """Keep the instances that metadata and bulk data make, once the whole body has come."""
+    context.archive.admit()
+    with composition(context.archive.spool_folder) as made:
+        for part in parts(_chunks(request.stream()), boundary_of(content)):
+            made.add(part)
+        if not made.models:
+            raise BodyRejected("the body holds no metadata")
+        for model in made.models:
+            keep(made.instance(model))
+
+
+def _keep(ingest: Ingest, pieces: Iterator[Piece], *, origin: Origin, tally: _Tally) -> None:
     try:
         verdict, header = ingest.part10(pieces, origin)
     except StudyMismatch as error:
@@ -152,15 +182,25 @@ def _keep(ingest: Ingest, pieces: Iterator[Piece], origin: Origin, tally: _Tally
 
 
 # ------------------------------------------------------------------------------------------------------ the body
-def _files(request: Request) -> Iterator[Iterator[Piece]]:
-    """Yield the DICOM files of a body: the parts of a multipart, or the body itself."""
+_METADATA: Final = frozenset({media.DICOM_JSON, media.DICOM_XML})
+
+
+def _content(request: Request) -> media.MediaType:
+    """Return what a body is; `MediaTypeUnsupported` where it is not taken."""
     named = media.parse(request.headers.get("content-type", ""))
     content = named[0] if named else media.MediaType(name="")
-    chunks = _chunks(request.stream())
     if request.headers.get("content-encoding", "identity") != "identity":
         raise MediaTypeUnsupported("a compressed body is not taken")
-    if content.root != media.DICOM and not (content.name == media.MULTIPART and not content.root):
-        raise MediaTypeUnsupported(f"send {media.MULTIPART} of {media.DICOM}, or {media.DICOM} alone")
+    is_multipart = content.name == media.MULTIPART and content.root in {"", media.DICOM, *_METADATA}
+    if not (is_multipart or content.name == media.DICOM):
+        taken = ", ".join((media.DICOM, *sorted(_METADATA)))
+        raise MediaTypeUnsupported(f"send {media.MULTIPART} of one of {taken}, or {media.DICOM} alone")
+    return content
+
+
+def _files(request: Request, content: media.MediaType) -> Iterator[Iterator[Piece]]:
+    """Yield the DICOM files of a body: the parts of a multipart, or the body itself."""
+    chunks = _chunks(request.stream())
     if content.name == media.DICOM:
         return iter([chunks])
     return map(_file, parts(chunks, boundary_of(content)))
@@ -211,9 +251,10 @@ async def _take(stream: AsyncIterator[bytes]) -> bytes:
 
 
 # ------------------------------------------------------------------------------------------------------ the answer
-def _answer(tally: _Tally, media_type: str) -> Response:
+def _answer(tally: _Tally, offer: str) -> Response:
     code = _status(tally)
-    return as_json(_response(tally), status=code, media_type=media_type, headers=_headers(tally, code))
+    write = as_xml if offer == media.DICOM_XML else orjson.dumps
+    return Response(write(_response(tally)), status_code=code, media_type=offer, headers=_headers(tally, code))
 
 
 def _headers(tally: _Tally, code: HTTPStatus) -> dict[str, str] | None:
