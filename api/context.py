@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from api.dicomweb.places import Atlas
+from imaging import Decoders
 from storage.archive import Archive, utc_now
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ class ApiContext:
 
     `public_base_url` is the address that browsers use, without a trailing slash; the links in answers start with it,
     never with a request's own Host.  `pings` names a call per adapter that returns if the adapter answers.
-    `cors_origins` are the other sites whose pages may use DICOMweb here.
+    `cors_origins` are the other sites whose pages may use DICOMweb here.  `decoders` start at the first picture;
+    whoever makes a context closes them.
     """
 
     archive: Archive
@@ -35,6 +38,8 @@ class ApiContext:
     server_name: str = "Rọi"
     server_version: str = ""
     cors_origins: frozenset[str] = frozenset()
+    decoders: Decoders = field(default_factory=Decoders)
+    atlas: Atlas = field(default_factory=Atlas)
 
     @property
     def dicomweb_url(self) -> str:

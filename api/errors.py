@@ -12,6 +12,7 @@ ApiError
 │   ├── HostRefused          called by a name that is not ours
 │   └── OriginRefused        a change asked for by another site's page
 ├── DataSetUnreadable        ours: a kept data set that does not parse to its end
+│   └── PixelsUnreadable     its pixels are not what its attributes say
 ├── ResponseBroken           ours: an answer that had to be cut after it began
 ├── BindRefused              ours: an address that must not be bound
 └── BindFailed               the world's: an address that cannot be bound
@@ -69,6 +70,10 @@ class OriginRefused(RequestRejected):
 
 class DataSetUnreadable(ApiError):
     """The kept data set does not parse to its end; retrieve it as application/dicom, byte for byte."""
+
+
+class PixelsUnreadable(DataSetUnreadable):
+    """The pixels are not what their attributes say; retrieve the instance as application/dicom, byte for byte."""
 
 
 class ResponseBroken(ApiError):

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from api import errors as ours
+from imaging.errors import DecodeRefused, DecoderLost, DecodersBusy, DecoderUnready
 from inference.errors import DispatcherUnavailable
 from pacs_gateway.errors import HeaderRejected
 from storage import errors as storage
@@ -45,6 +46,10 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.HostRefused: Problem(status=HTTPStatus.MISDIRECTED_REQUEST),
     ours.OriginRefused: Problem(status=HTTPStatus.FORBIDDEN),
     ours.DataSetUnreadable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
+    DecodeRefused: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
+    DecoderLost: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
+    DecodersBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
+    DecoderUnready: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
     MatchRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     HeaderRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),

@@ -146,7 +146,8 @@ def _check(form: FrameForm, extent: Extent) -> None:
 
 
 def _fit(form: FrameForm, decoded: Samples) -> Samples:
-    if decoded.shape[0] == form.samples and decoded.ndim == 3 and decoded.shape[1:] == (form.rows, form.columns):
+    native = (form.rows, form.columns, form.samples)
+    if decoded.shape not in {native, native[:2]} and decoded.shape == (form.samples, *native[:2]):
         decoded = np.moveaxis(decoded, 0, -1)  # planes that were not interleaved
     if decoded.size != form.rows * form.columns * form.samples or decoded.dtype.itemsize * 8 > max(
         form.bits_allocated, 8

@@ -151,7 +151,7 @@ def _over(used: _Floats) -> Window:
 def _lookup(item: Dataset | None, values: _Floats, *, signed: bool) -> tuple[_Floats, int] | None:
     """Return values through a LUT and its bits, None where it is none that can be followed (PS3.3 C.11.1.1)."""
     descriptor = item.get("LUTDescriptor") if item is not None else None
-    if item is None or not isinstance(descriptor, MultiValue) or len(descriptor) != 3:
+    if item is None or not isinstance(descriptor, MultiValue | list) or len(descriptor) != 3:
         return None
     count, first, bits = (int(part) for part in descriptor)
     count = count or 65536
@@ -191,7 +191,7 @@ def _item(place: Dataset | None, keyword: str) -> Dataset | None:
 def _number(place: Dataset, keyword: str) -> float | None:
     """Return the first value of an attribute, if it is a number that can be worked with."""
     value: Any = place.get(keyword)
-    value = value[0] if isinstance(value, MultiValue) and value else value
+    value = value[0] if isinstance(value, MultiValue | list) and value else value
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

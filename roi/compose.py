@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -142,7 +142,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
     dispatcher = open_dispatcher(settings.dispatch)
     try:
         with landing_zone.uploading(archive):
-            yield ApiContext(
+            context = ApiContext(
                 archive=archive,
                 ingest=Ingest(archive),
                 public_base_url=settings.base_url,
@@ -157,6 +157,8 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 server_version=version("roi-archive"),
                 cors_origins=settings.cors_allowed,
             )
+            with closing(context.decoders):
+                yield context
     finally:
         dispatcher.close()
         archive.close()

@@ -27,12 +27,13 @@ Read = Callable[[int, int], bytes]
 class Source:
     """A data set of `size` bytes behind `read`, which is called with offsets that only grow.
 
-    Used by one thread.
+    At least `window` bytes are read at a time.  Used by one thread.
     """
 
-    def __init__(self, read: Read, size: int) -> None:
+    def __init__(self, read: Read, size: int, window: int = WINDOW) -> None:
         self._read = read
         self.size = size
+        self._least = window
         self._window = b""
         self._start = 0
 
@@ -49,7 +50,7 @@ class Source:
         begin = offset - self._start
         if begin < 0 or begin + length > len(self._window):
             kept = self._window[begin:] if begin >= 0 else b""
-            self._window = kept + self._read(offset + len(kept), max(length - len(kept), WINDOW))
+            self._window = kept + self._read(offset + len(kept), max(length - len(kept), self._least))
             self._start, begin = offset, 0
         taken = self._window[begin : begin + length]
         if len(taken) < length:
@@ -74,6 +75,11 @@ class Source:
 
 def stored(archive: Archive, instance: InstanceRecord) -> Source:
     """Return the data set of a kept instance, inflated where it is deflated as a whole (PS3.5 A.5)."""
+    return Source(*reader(archive, instance))
+
+
+def reader(archive: Archive, instance: InstanceRecord) -> tuple[Read, int]:
+    """Return how to read a kept data set at any offset, inflated where it is deflated as a whole, and its size."""
     size = instance.size_bytes - instance.meta_bytes
 
     def read(offset: int, length: int) -> bytes:
@@ -82,9 +88,9 @@ def stored(archive: Archive, instance: InstanceRecord) -> Source:
             return stream.read(length)
 
     if encoding_of(instance.transfer_syntax_uid) is not Encoding.DEFLATED:
-        return Source(read, size)
+        return read, size
     content = _inflated(_checked(read, size, instance), size)
-    return Source(lambda offset, length: content[offset : offset + length], len(content))
+    return (lambda offset, length: content[offset : offset + length]), len(content)
 
 
 def _checked(read: Read, size: int, instance: InstanceRecord) -> Read:

@@ -67,7 +67,9 @@ class _Level:
     creators: dict[int, str] = field(default_factory=dict)
 
 
-def walk(source: Source, encoding: Encoding, *, signed: bool = False) -> Iterator[Step]:
+def walk(
+    source: Source, encoding: Encoding, *, signed: bool = False, until_pixels: bool = False
+) -> Iterator[Step]:
     """Yield the steps of a data set in their order.
 
     Parameters
@@ -78,6 +80,8 @@ def walk(source: Source, encoding: Encoding, *, signed: bool = False) -> Iterato
         How it is written.
     signed
         Whether its own (0028,0103) Pixel Representation is 1: it decides the VR of attributes that may precede it.
+    until_pixels
+        Whether to end with the step of the pixels, whose length is then as written: their fragments are not walked.
 
     Raises
     ------
@@ -95,6 +99,10 @@ def walk(source: Source, encoding: Encoding, *, signed: bool = False) -> Iterato
             yield _border(Kind.SEQUENCE_END if level.is_sequence else Kind.ITEM_END, position)
             continue
         tag, vr, length, position = _element(source, position, level)
+        if until_pixels and tag in PIXELS and len(levels) == 1:
+            kind = Kind.ENCAPSULATED if length == UNDEFINED else Kind.VALUE
+            yield Step(kind, tag, vr, position, length, level.encoding.byteorder)
+            return
         if level.is_sequence or tag in _DELIMITERS:
             step = _delimiter(levels, tag, length, position)
         else:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import ApiContext, create_app
+from imaging import Decoders
 from pacs_gateway.ingest import Ingest
 from storage.archive import Archive
 from tests import builders
@@ -38,8 +39,16 @@ def archive(tmp_path: Path, clock: builders.Clock, empty_catalogue: Path) -> Ite
     made.close()
 
 
+@pytest.fixture(scope="session")
+def decoders() -> Iterator[Decoders]:
+    """Shared: a process that starts anew for each test would take most of the time."""
+    made = Decoders()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def context(archive: Archive, clock: builders.Clock) -> ApiContext:
+def context(archive: Archive, clock: builders.Clock, decoders: Decoders) -> ApiContext:
     return ApiContext(
         archive=archive,
         ingest=Ingest(archive),
@@ -48,6 +57,7 @@ def context(archive: Archive, clock: builders.Clock) -> ApiContext:
         pings={"catalogue": archive.database.ping, "objects": archive.objects.ping},
         clock=clock,
         server_version="0.1",
+        decoders=decoders,
     )
 
 

@@ -1,0 +1,208 @@
+"""WADO-RS frames and pixel data: as they are stored, or decoded to native little endian (PS3.18 10.4.1.1.6, 8.7.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from api.answers import unchanged
+from api.context import ApiContext, Context
+from api.dicomweb import media
+from api.dicomweb.described import answers
+from api.dicomweb.explicit import EXPLICIT_LITTLE_UID
+from api.dicomweb.kept import instance_url, instances_of
+from api.dicomweb.multipart import Related
+from api.dicomweb.places import Places, stored_pieces, whole_value
+from api.dicomweb.source import Read, reader
+from api.dicomweb.streams import stream, strong_tag
+from api.errors import NotAcceptable, ParameterRejected
+from api.uids import InstancePath, SeriesPath, StudyPath
+from imaging import Decode
+from imaging.syntaxes import syntax_of
+from storage.errors import CatalogueUnknown
+
+if TYPE_CHECKING:
+    from storage.records import InstanceRecord
+
+router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+
+MAX_LISTED: Final = 1000
+"""Frames that one request may name."""
+
+_LIST: Final = re.compile(r"[0-9]{1,10}(,[0-9]{1,10})*")
+_INSTANCE: Final = "/studies/{study}/series/{series}/instances/{instance}"
+_VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
+_ANSWERS: Final = answers(_VALUES, media.OCTETS, problems=(404, 406), also={304: "Not Modified"})
+_ANY_TYPE: Final = frozenset({"", "*/*"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """The form in which frames leave."""
+
+    media_type: str
+    transfer_syntax_uid: str
+    decoded: bool
+    multipart: bool
+
+
+@router.api_route(f"{_INSTANCE}/frames/{{frames}}", methods=["GET", "HEAD"], responses=_ANSWERS)
+def retrieve_frames(
+    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath, *, frames: str
+) -> Response:
+    """Retrieve frames of an instance: in the order asked for, each as often as it is named."""
+    numbers = numbers_of(frames)
+    one = instances_of(context, study, series, instance)[0]
+    places = places_of(context, one)
+    check_numbers(numbers, places)
+    given = _negotiated(request, one, places, alone=len(numbers) == 1)
+    tag = strong_tag(context, f"{given}", [one], frames)
+    held = unchanged(request, tag)
+    return held or _frames(context, request, _Asked(one, places, given, tag), numbers)
+
+
+@router.api_route(f"{_INSTANCE}/pixeldata", methods=["GET", "HEAD"], responses=_ANSWERS)
+def retrieve_pixels(
+    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath
+) -> Response:
+    """Retrieve the pixel data of an instance: native as one value, encapsulated frame by frame."""
+    one = instances_of(context, study, series, instance)[0]
+    places = places_of(context, one)
+    given = _negotiated(request, one, places, alone=places.is_native or places.count == 1)
+    tag = strong_tag(context, f"{given}", [one], "pixeldata")
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    if not places.is_native:
+        return _frames(context, request, _Asked(one, places, given, tag), range(1, places.count + 1))
+    read, _ = reader(context.archive, one)
+    pieces = whole_value(read, places)
+    if not given.multipart:
+        return stream(request, pieces, given.media_type, {"ETag": tag})
+    body = Related(given.media_type, tag)
+    part = body.part(_declared(given), pieces, location=f"{instance_url(context, one)}/pixeldata")
+    return stream(request, chain(part, body.last()), body.media_type, {"ETag": tag})
+
+
+def numbers_of(frames: str) -> list[int]:
+    """Return the frame numbers of a path; `ParameterRejected` for what is no list of them, or too long a one."""
+    if len(frames) > 11 * MAX_LISTED or not _LIST.fullmatch(frames):
+        raise ParameterRejected(f"frames are numbers from 1, separated by commas, {MAX_LISTED} at most")
+    numbers = [int(number) for number in frames.split(",")]
+    if len(numbers) > MAX_LISTED or 0 in numbers:
+        raise ParameterRejected(f"frames are numbers from 1, separated by commas, {MAX_LISTED} at most")
+    return numbers
+
+
+def places_of(context: ApiContext, instance: InstanceRecord) -> Places:
+    """Return where the frames of an instance are; `CatalogueUnknown` where it has none."""
+    places = context.atlas.places(context.archive, instance)
+    if places is None:
+        raise CatalogueUnknown("the instance has no frames")
+    return places
+
+
+def check_numbers(numbers: Sequence[int], places: Places) -> None:
+    """Refuse frames that the instance does not have."""
+    if max(numbers) > places.count:
+        raise CatalogueUnknown(f"the instance has {places.count} frames")
+
+
+def frame_bytes(read: Read, places: Places, number: int) -> bytes:
+    """Return one frame as it is stored, for a decoder."""
+    return b"".join(stored_pieces(read, places, number))
+
+
+# ----------------------------------------------------------------------------------------------------- answering
+class _Asked(NamedTuple):
+    """Frames of an instance, in a form; `tag` names them both."""
+
+    instance: InstanceRecord
+    places: Places
+    given: Given
+    tag: str
+
+
+def _frames(context: ApiContext, request: Request, asked: _Asked, numbers: Iterable[int]) -> Response:
+    one, places, given, tag = asked
+    read, _ = reader(context.archive, one)
+    frames = ((number, _pieces(context, read, places, number, decoded=given.decoded)) for number in numbers)
+    if not given.multipart:
+        return stream(request, next(frames)[1], given.media_type, {"ETag": tag})
+    body, url = Related(given.media_type, tag), f"{instance_url(context, one)}/frames"
+    parts = (body.part(_declared(given), pieces, location=f"{url}/{number}") for number, pieces in frames)
+    return stream(request, chain(chain.from_iterable(parts), body.last()), body.media_type, {"ETag": tag})
+
+
+def _pieces(context: ApiContext, read: Read, places: Places, number: int, *, decoded: bool) -> Iterator[bytes]:
+    if decoded:
+        yield context.decoders.run(Decode(form=places.form, frame=frame_bytes(read, places, number)))
+    else:
+        yield from stored_pieces(read, places, number)
+
+
+def _declared(given: Given) -> str:
+    return f"{given.media_type}; transfer-syntax={given.transfer_syntax_uid}"
+
+
+# ----------------------------------------------------------------------------------------------------- negotiating
+def _negotiated(request: Request, one: InstanceRecord, places: Places, *, alone: bool) -> Given:
+    """Return the most wanted form that can be given; a single part needs to stand `alone`.
+
+    Raises
+    ------
+    NotAcceptable
+        There is none; the answer names those that there are, and why frames are not decoded.
+    """
+    for wanted in media.wanted(request):
+        multipart = wanted.name in {"*/*", "multipart/*", media.MULTIPART}
+        root = (wanted.root if wanted.name == media.MULTIPART else "") if multipart else wanted.name
+        if multipart or alone:
+            given = _given(root, wanted.parameters.get("transfer-syntax", ""), one, places, multipart=multipart)
+            if given is not None:
+                return given
+    raise NotAcceptable(_offered(one, places, alone=alone))
+
+
+def _given(root: str, transfer_syntax: str, one: InstanceRecord, places: Places, *, multipart: bool) -> Given | None:
+    """Return the form for one media type that is accepted, None where it cannot be given."""
+    form, stored = places.form, syntax_of(one.transfer_syntax_uid)
+    native = Given(
+        media_type=media.OCTETS,
+        transfer_syntax_uid=EXPLICIT_LITTLE_UID,
+        decoded=form.codec != "native",
+        multipart=multipart,
+    )
+    octets = root in {media.OCTETS, "application/*"} or root in _ANY_TYPE
+    if form.codec == "native":
+        return native if octets and transfer_syntax in {"", "*", EXPLICIT_LITTLE_UID} else None
+    if octets and form.codec and transfer_syntax in {"", EXPLICIT_LITTLE_UID}:
+        return native
+    # Lossy or opaque frames may go out in their stored form where none is named (PS3.18 8.7.3.4).
+    as_kept = {"*", one.transfer_syntax_uid}
+    if not octets or root in _ANY_TYPE:
+        as_kept.add("")
+    named = root in {stored.media_type.lower(), f"{stored.media_type.partition('/')[0]}/*"}
+    if transfer_syntax not in as_kept or not (octets or named):
+        return None
+    return Given(
+        media_type=stored.media_type,
+        transfer_syntax_uid=one.transfer_syntax_uid,
+        decoded=False,
+        multipart=multipart,
+    )
+
+
+def _offered(one: InstanceRecord, places: Places, *, alone: bool) -> str:
+    stored = syntax_of(one.transfer_syntax_uid)
+    forms = [f"{media.OCTETS}; transfer-syntax={EXPLICIT_LITTLE_UID}"] if places.form.codec else []
+    if places.form.codec != "native":
+        forms.append(f"{stored.media_type}; transfer-syntax={one.transfer_syntax_uid}")
+    why = "" if places.form.codec else f"; frames in {one.transfer_syntax_uid} are not decoded"
+    single = " or alone" if alone else ""
+    return f"these frames can be given in {media.MULTIPART}{single} as {', '.join(forms)}{why}"

@@ -1,0 +1,330 @@
+"""WADO-RS rendered and thumbnail resources: pictures for eyes and pages, not for diagnosis (PS3.18 10.4.1.1.3, .4)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.answers import unchanged
+from api.context import ApiContext, Context
+from api.dicomweb import media
+from api.dicomweb.described import answers
+from api.dicomweb.frames import check_numbers, frame_bytes, numbers_of, places_of
+from api.dicomweb.kept import instance_url, instances_of
+from api.dicomweb.multipart import Related
+from api.dicomweb.source import reader
+from api.dicomweb.streams import stream, strong_tag
+from api.errors import NotAcceptable, ParameterRejected, PixelsUnreadable
+from api.uids import InstancePath, SeriesPath, StudyPath
+from imaging import Picture, Render, Window
+from pacs_gateway.elements import encoding_of
+from storage.errors import CatalogueUnknown
+
+if TYPE_CHECKING:
+    from api.dicomweb.places import Places
+    from storage.records import InstanceRecord
+
+router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+
+MAX_VIEWPORT: Final = 4096
+"""Pixels along a side of a picture that is scaled."""
+MAX_PICTURES: Final = 100
+"""Pictures that one request may ask for."""
+THUMBNAIL: Final = 256
+"""Pixels along the longer side of a thumbnail, where no viewport is given."""
+MAX_HEADER_BYTES: Final = 64 * 1024 * 1024
+QUALITY: Final = 90
+
+_SERIES: Final = "/studies/{study}/series/{series}"
+_INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
+_TYPES: Final = ("image/jpeg", "image/png")
+_MANY: Final = tuple(f'{media.MULTIPART}; type="{name}"' for name in _TYPES)
+_PICTURES: Final = answers(*_TYPES, *_MANY, problems=(404, 406), also={304: "Not Modified"})
+_METHODS: Final = ["GET", "HEAD"]
+_NUMBER: Final = r"[+-]?([0-9]{1,15}\.?[0-9]{0,15}|\.[0-9]{1,15})([eE][+-]?[0-9]{1,2})?"
+_WINDOW: Final = re.compile(rf"(?P<center>{_NUMBER}),(?P<width>{_NUMBER})(,(?P<function>linear|linear-exact|sigmoid))?")
+_FUNCTIONS: Final = "linear, linear-exact or sigmoid"
+_CAPTURES: Final = "1.2.840.10008.5.1.4.1.1.7"
+"""Secondary Capture Image Storage, and the root of its multi-frame kinds."""
+
+Viewport = Annotated[str | None, Query(description="width,height[,left,top,width,height]", max_length=200)]
+WindowText = Annotated[str | None, Query(description="center,width[,function]", max_length=200)]
+Quality = Annotated[int, Query(ge=1, le=100)]
+
+
+# ----------------------------------------------------------------------------------------------------- rendered
+@router.api_route("/studies/{study}/rendered", methods=_METHODS, responses=_PICTURES)
+def rendered_study(
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    *,
+    viewport: Viewport = None,
+    window: WindowText = None,
+    quality: Quality = QUALITY,
+) -> Response:
+    """Show every image of a study, each by its representative frame."""
+    asked = picture_of(viewport, window, quality)
+    return _each(context, request, instances_of(context, study), asked)
+
+
+@router.api_route(f"{_SERIES}/rendered", methods=_METHODS, responses=_PICTURES)
+def rendered_series(
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    series: SeriesPath,
+    *,
+    viewport: Viewport = None,
+    window: WindowText = None,
+    quality: Quality = QUALITY,
+) -> Response:
+    """Show every image of a series, each by its representative frame."""
+    asked = picture_of(viewport, window, quality)
+    return _each(context, request, instances_of(context, study, series), asked)
+
+
+@router.api_route(f"{_INSTANCE}/rendered", methods=_METHODS, responses=_PICTURES)
+def rendered_instance(
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    series: SeriesPath,
+    instance: InstancePath,
+    *,
+    viewport: Viewport = None,
+    window: WindowText = None,
+    quality: Quality = QUALITY,
+) -> Response:
+    """Show an instance by its representative frame."""
+    asked = picture_of(viewport, window, quality)
+    one = instances_of(context, study, series, instance)[0]
+    places = _image(context, one)
+    return _answer(context, request, [(one, places, places.representative)], asked)
+
+
+@router.api_route(f"{_INSTANCE}/frames/{{frames}}/rendered", methods=_METHODS, responses=_PICTURES)
+def rendered_frames(
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    series: SeriesPath,
+    instance: InstancePath,
+    *,
+    frames: str,
+    viewport: Viewport = None,
+    window: WindowText = None,
+    quality: Quality = QUALITY,
+) -> Response:
+    """Show frames of an instance."""
+    asked, numbers = picture_of(viewport, window, quality), numbers_of(frames)
+    one = instances_of(context, study, series, instance)[0]
+    places = _image(context, one)
+    check_numbers(numbers, places)
+    return _answer(context, request, [(one, places, number) for number in numbers], asked)
+
+
+# ----------------------------------------------------------------------------------------------------- thumbnails
+@router.api_route("/studies/{study}/thumbnail", methods=_METHODS, responses=_PICTURES)
+def study_thumbnail(context: Context, request: Request, study: StudyPath, *, viewport: Viewport = None) -> Response:
+    """Show a study by the middle image of its first series that has images."""
+    return _representative(context, request, instances_of(context, study), viewport)
+
+
+@router.api_route(f"{_SERIES}/thumbnail", methods=_METHODS, responses=_PICTURES)
+def series_thumbnail(
+    context: Context, request: Request, study: StudyPath, series: SeriesPath, *, viewport: Viewport = None
+) -> Response:
+    """Show a series by its middle image."""
+    return _representative(context, request, instances_of(context, study, series), viewport)
+
+
+@router.api_route(f"{_INSTANCE}/thumbnail", methods=_METHODS, responses=_PICTURES)
+def instance_thumbnail(
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    series: SeriesPath,
+    instance: InstancePath,
+    *,
+    viewport: Viewport = None,
+) -> Response:
+    """Show an instance by its representative frame, small."""
+    one = instances_of(context, study, series, instance)[0]
+    places = places_of(context, one)
+    return _answer(context, request, [(one, places, places.representative)], _thumbnail(viewport))
+
+
+@router.api_route(f"{_INSTANCE}/frames/{{frames}}/thumbnail", methods=_METHODS, responses=_PICTURES)
+def frame_thumbnail(
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    series: SeriesPath,
+    instance: InstancePath,
+    *,
+    frames: str,
+    viewport: Viewport = None,
+) -> Response:
+    """Show frames of an instance, small."""
+    asked, numbers = _thumbnail(viewport), numbers_of(frames)
+    one = instances_of(context, study, series, instance)[0]
+    places = places_of(context, one)
+    check_numbers(numbers, places)
+    return _answer(context, request, [(one, places, number) for number in numbers], asked)
+
+
+# ----------------------------------------------------------------------------------------------------- parameters
+def picture_of(viewport: str | None, window: str | None, quality: int) -> Picture:
+    """Return what the query asks for (PS3.18 8.3.5.1).
+
+    Raises
+    ------
+    ParameterRejected
+        A parameter is malformed, or asks for a picture larger than is made.
+    """
+    size, crop = _viewport(viewport)
+    return Picture(quality=quality, viewport=size, crop=crop, window=_window(window))
+
+
+def _thumbnail(viewport: str | None) -> Picture:
+    size, crop = _viewport(viewport)
+    return Picture(quality=QUALITY, viewport=size or (THUMBNAIL, THUMBNAIL), crop=crop)
+
+
+def _viewport(
+    text: str | None,
+) -> tuple[tuple[int, int] | None, tuple[float | None, float | None, float | None, float | None]]:
+    """Return the largest size, and the part of the image: left, top, width, height; empty ones are None."""
+    whole = (None, None, None, None)
+    if text is None:
+        return None, whole
+    parts = text.split(",")
+    width, height, *rest = parts if len(parts) in {2, 6} else ("", "")
+    if not (width.isdecimal() and height.isdecimal() and width.isascii() and height.isascii()):
+        raise ParameterRejected("viewport is width,height or width,height,left,top,width,height, in pixels")
+    size = int(width[:9]), int(height[:9])
+    if not (0 < size[0] <= MAX_VIEWPORT and 0 < size[1] <= MAX_VIEWPORT):
+        raise ParameterRejected(f"a viewport is 1 to {MAX_VIEWPORT} pixels wide and high")
+    return size, _crop(rest) if rest else whole
+
+
+def _crop(parts: Sequence[str]) -> tuple[float | None, float | None, float | None, float | None]:
+    if not all(not part or re.fullmatch(_NUMBER, part) for part in parts):
+        raise ParameterRejected("the part of the image in viewport is left,top,width,height, each a number or empty")
+    left, top, width, height = (float(part) if part else None for part in parts)
+    if (left or 0) < 0 or (top or 0) < 0 or width == 0 or height == 0:
+        raise ParameterRejected("the part of the image in viewport begins inside the image and has a width and height")
+    return left, top, width, height
+
+
+def _window(text: str | None) -> Window | None:
+    if text is None:
+        return None
+    found = _WINDOW.fullmatch(text.strip().lower())
+    if found is None:
+        raise ParameterRejected(f"window is center,width[,function]: numbers, and {_FUNCTIONS}")
+    center, width = float(found["center"]), float(found["width"])
+    function = found["function"] or "linear"
+    if not (math.isfinite(center) and math.isfinite(width)) or width <= 0 or (function == "linear" and width < 1):
+        raise ParameterRejected("a window is wider than 0, a linear one at least 1 wide")
+    return Window(center=center, width=width, function=function)
+
+
+# ----------------------------------------------------------------------------------------------------- answering
+_Shown = tuple["InstanceRecord", "Places", int]
+"""An instance, where its frames are, and the number of the one to show."""
+
+
+def _image(context: ApiContext, one: InstanceRecord) -> Places:
+    """Return where the frames are; 406 for an object that cannot be shown as a picture."""
+    places = context.atlas.places(context.archive, one)
+    if places is None:
+        raise NotAcceptable("the instance is no image, and no other object is rendered")
+    return places
+
+
+def _each(context: ApiContext, request: Request, found: list[InstanceRecord], asked: Picture) -> Response:
+    images = [one for one in found if one.rows]
+    if not images:
+        raise NotAcceptable("there is no image here, and no other object is rendered")
+    if len(images) > MAX_PICTURES:
+        raise ParameterRejected(f"{len(images)} images, {MAX_PICTURES} are rendered at a time: ask for each")
+    shown = [(one, places, places.representative) for one in images for places in [_image(context, one)]]
+    return _answer(context, request, shown, asked)
+
+
+def _representative(
+    context: ApiContext, request: Request, found: list[InstanceRecord], viewport: str | None
+) -> Response:
+    asked = _thumbnail(viewport)
+    images = [one for one in found if one.rows]
+    first = [one for one in images if one.series_instance_uid == images[0].series_instance_uid]
+    if not first:
+        raise CatalogueUnknown("there is no image here")
+    one = first[len(first) // 2]
+    places = places_of(context, one)
+    return _answer(context, request, [(one, places, places.representative)], asked)
+
+
+def _answer(context: ApiContext, request: Request, shown: list[_Shown], asked: Picture) -> Response:
+    if len(shown) > MAX_PICTURES:
+        raise ParameterRejected(f"{len(shown)} pictures, {MAX_PICTURES} are made at a time")
+    offer = media.choose(request, (*_TYPES, *_MANY) if len(shown) == 1 else _MANY).offer
+    media_type = media.parse(offer)[0].root
+    numbers = ",".join(str(number) for _, _, number in shown)
+    tag = strong_tag(context, offer, [one for one, _, _ in shown], numbers, str(asked))
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    headers = {"ETag": tag, **_warning(context, request)}
+    picture = replace(asked, media_type=media_type)
+    made = (_rendered(context, one, picture) for one in shown)
+    if offer in _TYPES:
+        return stream(request, made, media_type, headers)
+    return stream(
+        request, _parts(context, shown, made, media_type, body := Related(media_type, tag)), body.media_type, headers
+    )
+
+
+def _parts(
+    context: ApiContext, shown: list[_Shown], made: Iterator[bytes], media_type: str, body: Related
+) -> Iterator[bytes]:
+    for (one, _, number), picture in zip(shown, made, strict=True):
+        where = f"{instance_url(context, one)}/frames/{number}/rendered"
+        yield from body.part(media_type, (picture,), location=where)
+    yield body.end()
+
+
+def _rendered(context: ApiContext, shown: _Shown, picture: Picture) -> bytes:
+    one, places, number = shown
+    read, _ = reader(context.archive, one)
+    if places.header_bytes > MAX_HEADER_BYTES:
+        raise PixelsUnreadable("the attributes before the pixels are longer than is read for a picture")
+    encoding = encoding_of(one.transfer_syntax_uid)
+    # What is burned into a secondary capture, a result's banner above all, is never cut away (W-37).
+    if places.burned_in and one.sop_class_uid.startswith(_CAPTURES):
+        picture = replace(picture, crop=(None, None, None, None))
+    job = Render(
+        form=places.form,
+        frame=frame_bytes(read, places, number),
+        header=read(0, places.header_bytes),
+        implicit=not encoding.explicit,
+        little=encoding.byteorder == "little",
+        number=number,
+        picture=picture,
+    )
+    return context.decoders.run(job)
+
+
+def _warning(context: ApiContext, request: Request) -> dict[str, str]:
+    """Say which parameters were passed over (PS3.18 8.3.5: those not supported are ignored)."""
+    ignored = [name for name in ("annotation", "charset", "iccprofile") if name in request.query_params]
+    if not ignored:
+        return {}
+    return {"Warning": f'299 {context.dicomweb_url}: "{", ".join(ignored)} is not offered and was ignored"'}
