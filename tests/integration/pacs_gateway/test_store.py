@@ -319,6 +319,9 @@ def _encapsulated(*fragments: bytes, end: bytes = b"\xfe\xff\xdd\xe0\0\0\0\0") -
     return begin + b"".join(_items(fragment, 1) for fragment in fragments) + end
 
 
+_POINTS = element("ContourData", b"1\\2\\3\\" * 10_000)
+
+
 @pytest.mark.parametrize(
     ("changes", "after"),
     [
@@ -335,7 +338,7 @@ def _encapsulated(*fragments: bytes, end: bytes = b"\xfe\xff\xdd\xe0\0\0\0\0") -
         pytest.param({"SpecificCharacterSet": b"NO SUCH ONE"}, b"", id="R-28 unknown"),
         pytest.param({"ContentSequence": _items(element("TextValue", b"x" * 40), 100_000)}, b"", id="R-34 items"),
         pytest.param({"SegmentSequence": _items(element("SegmentLabel", b"s"), 65_535)}, b"", id="R-34 segments"),
-        pytest.param({"ContourSequence": _items(element("ContourData", b"1\\2\\3\\" * 10_000), 100)}, b"", id="R-34 points"),
+        pytest.param({"ContourSequence": _items(_POINTS, 100)}, b"", id="R-34 10^6 points"),
         pytest.param({"PixelData": None}, _sequences("ContentSequence", 300), id="R-34 a tree 300 deep"),
     ],
 )
