@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from api.dicomweb import qido, stow
+from api.dicomweb import frames, qido, rendered, stow
 from api.dicomweb.model import BULK_BYTES
+from imaging.decoders import Limits
+from imaging.jobs import MAX_FRAME_BYTES
 from storage.search import KEYS, MAX_WILDCARDS, Level
 
 STATEMENT = (Path(__file__).parents[3] / "docs" / "conformance" / "dicomweb.md").read_text(encoding="utf-8")
@@ -30,6 +32,14 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"less than {stow.LEAST_BYTES_PER_S // 1024} KiB a second",
         f"longer than {BULK_BYTES // 1024} KiB",
         f"`{stow.STUDY_MISMATCH:X}`",
+        f"holds {frames.MAX_LISTED} at most",
+        f"{rendered.MAX_VIEWPORT} pixels a side",
+        f"At most {rendered.MAX_PICTURES} pictures",
+        f"{rendered.THUMBNAIL} pixels wide or high",
+        f"{rendered.QUALITY} where it is not given",
+        f"{Limits().memory_bytes // 1024**3} GiB, {Limits().cpu_s} s of processor time and {Limits().wall_s:g} s",
+        f"of {MAX_FRAME_BYTES // 1024**2} MiB at most",
+        f"At most {Limits().waiting} requests wait for a decoder",
     ):
         assert said in TEXT
 
