@@ -26,7 +26,11 @@ models_app = typer.Typer(help="The installed models.", no_args_is_help=True)
 quarantine_app = typer.Typer(
     help="Copies with a kept instance's UID and other content: look at them, and decide.", no_args_is_help=True
 )
+conflicts_app = typer.Typer(
+    help="Studies that name more than one patient, and Patient IDs that several seem to share.", no_args_is_help=True
+)
 app.add_typer(peers_app, name="peers")
+app.add_typer(conflicts_app, name="conflicts")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(models_app, name="models")
 
@@ -306,6 +310,33 @@ def quarantine_reject(copy: RowId, by: DecidedBy, reason: DecidedWhy, data: Data
     from roi.quarantine import reject
 
     reject(_settings(config, data=data), copy, actor=by, reason=reason)
+
+
+@conflicts_app.command("list")
+def conflicts_list(data: Data = None, config: Config = None) -> None:
+    """List conflicts of identity; nothing is ever merged."""
+    from roi.conflicts import list_conflicts
+
+    list_conflicts(_settings(config, data=data))
+
+
+Study = Annotated[str, typer.Argument(help="Study Instance UID.")]
+
+
+@conflicts_app.command("show")
+def conflicts_show(study: Study, data: Data = None, config: Config = None) -> None:
+    """Show the Patient IDs that a study's instances name."""
+    from roi.conflicts import show
+
+    show(_settings(config, data=data), study)
+
+
+@conflicts_app.command("clear")
+def conflicts_clear(study: Study, by: DecidedBy, reason: DecidedWhy, data: Data = None, config: Config = None) -> None:
+    """Note that a study is reconciled: it is marked no longer."""
+    from roi.conflicts import clear
+
+    clear(_settings(config, data=data), study, actor=by, reason=reason)
 
 
 @models_app.command("list")

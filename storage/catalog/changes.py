@@ -26,6 +26,7 @@ KINDS = (
     "instance-quarantined",
     "instance-replaced",
     "quarantine-rejected",
+    "identity-reconciled",
     "instance-removed",
     "study-removed",
     "object-damaged",

@@ -18,7 +18,7 @@ from api.context import ApiContext
 from api.service import create_app
 from roi import compose
 from roi.settings import read_settings
-from storage.catalog import jobs, peers, studies
+from storage.catalog import identity, jobs, peers, studies
 from storage.migrate import migrate
 from storage.records import JobState, OnConflict, Origin, StudyUid, Verdict
 from storage.verify import verify
@@ -173,6 +173,15 @@ def test_the_copy_in_quarantine_can_be_decided_on(opened: Opened) -> None:
     (other,) = opened.get("/api/quarantine")["copies"]
     assert (other["object_key"], other["id"] > copy["id"]) == (copy["kept_object_key"], True)
     assert verify(opened.context.archive).clean
+
+
+def test_the_conflict_of_identity_can_be_cleared(opened: Opened) -> None:
+    assert opened.get("/api/identity-conflicts")["studies"] == [scene.CT_STUDY]
+    told = {"by": scene.BY, "reason": "one person"}
+    assert opened.client.post(f"/api/identity-conflicts/{scene.CT_STUDY}/clear", json=told).status_code == 200
+    assert opened.get("/api/identity-conflicts")["studies"] == []
+    with opened.context.archive.database.read() as tx:
+        assert identity.shared_ids(tx) == []
 
 
 def test_a_new_instance_of_an_old_study_is_taken_in(opened: Opened) -> None:

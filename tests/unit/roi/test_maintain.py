@@ -156,6 +156,28 @@ def test_who_decides_on_a_copy_and_why_must_be_said(site: Path) -> None:
         assert "neither may be empty" in str(done.exception)
 
 
+# --------------------------------------------------------------------------------------------- conflicts of identity
+def test_a_study_of_two_patients_is_listed_shown_and_cleared(site: Path) -> None:
+    assert _roi("conflicts", "list", cwd=site).stdout == "no conflicts\n"
+    with closing(open_archive(Settings(data=site / "data"))) as archive:
+        first = ct_slice(1).PatientID
+        Ingest(archive).part10([part10(ct_slice(9, PatientID="P2"))], Origin(via="import"))
+        other = {"StudyInstanceUID": "2.25.5", "SeriesInstanceUID": "2.25.5.1", "SOPInstanceUID": "2.25.5.1.1"}
+        Ingest(archive).part10([part10(ct_slice(1, PatientName="Another^One", **other))], Origin(via="import"))
+    listed = _roi("conflicts", "list", cwd=site).stdout.splitlines()
+    assert listed[0] == "study 2.25.1 names more than one patient"
+    assert listed[1].startswith(f"patient {first} of no issuer: 2 studies, 2 names")
+    shown = _roi("conflicts", "show", "2.25.1", cwd=site).stdout.splitlines()
+    assert shown == [f"{first} of no issuer: 6 instances", "P2 of no issuer: 1 instances"]
+    told = ["--by", "anna", "--reason", "one person"]
+    assert "is reconciled now" in _roi("conflicts", "clear", "2.25.1", *told, cwd=site).stdout
+    assert "was not in conflict" in _roi("conflicts", "clear", "2.25.1", *told, cwd=site).stdout
+    assert "neither may be empty" in str(
+        _roi("conflicts", "clear", "2.25.1", "--by", "anna", "--reason", " ", cwd=site).exception
+    )
+    assert not _roi("conflicts", "list", cwd=site).stdout.startswith("study")
+
+
 # ----------------------------------------------------------------------------------------------------- by itself
 @pytest.fixture
 def schedule(site: Path) -> Iterator[Schedule]:
