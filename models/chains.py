@@ -33,18 +33,23 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chain:
-    """Steps from a `Volume` or `Radiograph` to the network's input (`before`), and from logits to scores (`after`)."""
+    """Steps from a `Volume` or `Radiograph` to the network's input (`before`), and from logits to scores (`after`).
+
+    With `mirrored` the network also sees every item left for right, and the mean of both logits counts.
+    """
 
     before: tuple[Step, ...]
     after: tuple[Step, ...]
+    mirrored: bool = False
 
     def canonical(self) -> str:
         """Give the chain as JSON with sorted keys and each step's version: equal text, equal chain."""
+        sides = {
+            side: [{"step": step.name, "version": _version(step), **step.parameters} for step in steps]
+            for side, steps in (("after", self.after), ("before", self.before))
+        }
         return json.dumps(
-            {
-                side: [{"step": step.name, "version": _version(step), **step.parameters} for step in steps]
-                for side, steps in (("after", self.after), ("before", self.before))
-            },
+            sides | ({"mirrored": True} if self.mirrored else {}),
             sort_keys=True,
             separators=(",", ":"),
         )
@@ -233,11 +238,12 @@ def _to_probability(logits: Floats, parameters: Mapping[str, Parameter]) -> Floa
     return sigmoid(logits)
 
 
-def _mean_of_top(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
-    """Give per finding the mean of the `count` highest items."""
-    top = np.sort(scores, axis=0)[-int(_number(parameters, "count")) :]
-    mean: Floats = top.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
+def _highest_run(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Give per finding the highest mean of `count` items in a row; of all items where they are fewer."""
+    count = min(int(_number(parameters, "count")), len(scores))
+    runs = np.lib.stride_tricks.sliding_window_view(scores, count, axis=0)
+    highest: Floats = runs.mean(axis=-1, dtype=np.float64).max(axis=0).astype(np.float32)
+    return highest
 
 
 def _highest(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
@@ -264,8 +270,8 @@ BEFORE: Mapping[str, tuple[int, Before]] = {
 
 AFTER: Mapping[str, tuple[int, After]] = {
     "probability": (1, _to_probability),
-    "mean-of-top": (1, _mean_of_top),
     "highest": (1, _highest),
+    "highest-run": (1, _highest_run),
 }
 
 

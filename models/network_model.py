@@ -28,7 +28,7 @@ class NetworkModel:
     def predict(self, image: Volume | Radiograph) -> Prediction:
         """Score one input; the same input gives the same bits on the same build, threads and device."""
         frames = prepare(image, self.chain.before)
-        logits = forward(self.network, frames.pixels, device=self.device)
+        logits = forward(self.network, frames.pixels, device=self.device, mirrored=self.chain.mirrored)
         codes = [finding.code for finding in self.card.findings]
         scores = dict(zip(codes, map(float, reduce_scores(logits, self.chain.after)), strict=True))
         if isinstance(image, Radiograph):
@@ -50,11 +50,17 @@ def _middle_of_highest(frames: Frames, logits: Floats) -> int:
     return int(into[len(into) // 2])
 
 
-def forward(network: torch.nn.Module, pixels: Floats, *, device: str) -> Floats:
-    """Give the logits, (items, findings) float32, of a network in evaluation mode."""
+def forward(network: torch.nn.Module, pixels: Floats, *, device: str, mirrored: bool = False) -> Floats:
+    """Give the logits, (items, findings) float32, of a network in evaluation mode; see `Chain.mirrored`."""
     import torch
 
     with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(ITEMS_AT_ONCE)
-        logits: Floats = torch.cat([network(batch.to(device)).float().cpu() for batch in batches]).numpy()
-    return logits
+        found = []
+        for batch in torch.from_numpy(np.ascontiguousarray(pixels)).split(ITEMS_AT_ONCE):
+            seen = batch.to(device)
+            logits = network(seen).float()
+            if mirrored:
+                logits = (logits + network(seen.flip(-1)).float()) / 2
+            found.append(logits.cpu())
+        joined: Floats = torch.cat(found).numpy()
+    return joined

@@ -23,13 +23,14 @@ def write_page(recipe: Recipe, found: Figures) -> None:
 def page_of(recipe: Recipe, found: Figures) -> str:
     """Give the page as Markdown."""
     figures = found["figures"]
+    every = ABOUT_EVERY_STUDY if "every study" in figures["held_out"] else ""
     shifts = [f"### {name}\n\n{_areas(one)}" for name, one in figures["shifts"].items()]
     parts = [
         f"# {recipe.name}",
         f"**{LABEL_EN}**\n\n**{LABEL_VI}**",
         f"Not for: {NOT_FOR}",
         ABOUT_FIGURES,
-        f"## Held-out phantoms\n\n{ABOUT_HELD_OUT}\n\n{_areas(figures['held_out'])}",
+        f"## Held-out phantoms\n\n{ABOUT_HELD_OUT}{every}\n\n{_areas(figures['held_out'])}",
         f"## Operating points\n\n{ABOUT_POINTS}\n\n{_points(found['operating_points'])}",
         f"## Weak spots\n\n{_counts(figures.get('sensitivity_by_kind') or figures['weak_spots'])}",
         f"## Shifted domains\n\n{ABOUT_SHIFTS}",
@@ -50,6 +51,10 @@ ABOUT_HELD_OUT = (
     "The held-out sets were fixed in `models/reference/held_out.json` before training. The baseline is a logistic "
     "regression on hand-made features (percentiles, bright areas, block means): where it comes close to the "
     "network, the drawing is easy."
+)
+ABOUT_EVERY_STUDY = (
+    " A bleeding head none of whose slices shows 40 mm² of blood counts in `every study` "
+    "and not in `study`: such slices are left out of training too."
 )
 ABOUT_POINTS = "Thresholds come from validation phantoms, rates from the held-out ones."
 ABOUT_SHIFTS = (
@@ -107,9 +112,10 @@ def _real(figures: Figures) -> str:
 
 def _training(recipe: Recipe, note: Figures) -> str:
     minutes = (note["seconds_drawing"] + note["seconds_training"]) / 60
+    rounds = " + ".join(map(str, note["epochs"]))
     processor = f" ({note['cpu_seconds'] / 60:.0f} minutes of processor time)" if "cpu_seconds" in note else ""
     return (
         f"`python -m models.reference.train {recipe.name} --seed {note['seed']}`: {note['phantoms']} phantoms, "
-        f"{note['samples']} samples, {note['epochs']} rounds; {minutes:.0f} minutes on {note['cores']} CPU "
+        f"{note['samples']} samples, {rounds} rounds; {minutes:.0f} minutes on {note['cores']} CPU "
         f"core(s) shared with other work{processor}."
     )

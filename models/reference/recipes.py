@@ -12,22 +12,29 @@ BRAIN, SUBDURAL, BONE = (40.0, 80.0), (80.0, 200.0), (600.0, 2800.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """One course of training: over which phantoms, (first seed, count), how often, and how fast at most."""
+
+    phantoms: tuple[int, int]
+    epochs: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """What makes one reference model, apart from its weights.
 
-    `training` and `validation` are (first seed, count) of phantoms.  The validation phantoms, whole heads or chests,
-    choose the thresholds and nothing else.
+    The courses follow one another, each going on with the weights of the one before.  `validation` is (first seed,
+    count) of phantoms, whole heads or chests, that choose the thresholds and nothing else.
     """
 
     name: str
     chain: Chain
     channels: int
     findings: tuple[str, ...]
-    training: tuple[int, int]
+    courses: tuple[Course, ...]
     validation: tuple[int, int]
-    epochs: int
     batch: int
-    learning_rate: float
 
 
 HEAD_CT = Recipe(
@@ -40,15 +47,17 @@ HEAD_CT = Recipe(
                 name="windows-with-neighbours", parameters={"windows": ((40.0, 80.0), (80.0, 200.0), (600.0, 2800.0))}
             ),
         ),
-        after=(Step(name="probability"), Step(name="mean-of-top", parameters={"count": 2})),
+        after=(Step(name="highest-run", parameters={"count": 4}), Step(name="probability")),
+        mirrored=True,
     ),
     channels=5,
     findings=("haemorrhage",),
-    training=(0, 12_000),
+    courses=(
+        Course(phantoms=(0, 12_000), epochs=9, learning_rate=4e-3),
+        Course(phantoms=(12_000, 12_000), epochs=3, learning_rate=2e-3),
+    ),
     validation=(1_000_000, 200),
-    epochs=9,
     batch=32,
-    learning_rate=4e-3,
 )
 
 CHEST = Recipe(
@@ -64,11 +73,9 @@ CHEST = Recipe(
     ),
     channels=1,
     findings=("pneumothorax", "effusion", "opacity"),
-    training=(0, 8000),
+    courses=(Course(phantoms=(0, 8000), epochs=8, learning_rate=4e-3),),
     validation=(1_000_000, 1000),
-    epochs=8,
     batch=32,
-    learning_rate=4e-3,
 )
 
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (HEAD_CT, CHEST)}

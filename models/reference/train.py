@@ -6,6 +6,7 @@ import argparse
 import json
 import resource
 import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from rich.progress import Progress
 
 from models.networks import small_densenet
 from models.reference.cases import SAMPLERS, Samples, join, make_all
-from models.reference.recipes import RECIPES, Recipe
+from models.reference.recipes import RECIPES, Course, Recipe
 from models.weights import save_weights, weights_path
 
 if TYPE_CHECKING:
@@ -31,21 +32,41 @@ def draw_samples(recipe: Recipe, span: tuple[int, int], *, processes: int, progr
     return join(progress.track(found, total=count, description="drawing phantoms") if progress else found)
 
 
+def untrained(recipe: Recipe, *, seed: int) -> torch.nn.Module:
+    """Give the recipe's network as it is before any training."""
+    import torch
+
+    torch.manual_seed(seed)
+    return small_densenet(channels=recipe.channels, findings=len(recipe.findings))
+
+
 def fit(
-    recipe: Recipe, samples: Samples, *, seed: int, epochs: int, device: str = "cpu", progress: Progress | None = None
+    recipe: Recipe,
+    network: torch.nn.Module,
+    samples: Samples,
+    *,
+    seed: int,
+    epochs: int,
+    learning_rate: float,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> torch.nn.Module:
-    """Train the recipe's network from scratch.
+    """Train a network of the recipe's, or train it further.
 
     Parameters
     ----------
     recipe
-        Which network, batch and learning rate.
+        Which batch.
+    network
+        What to train; changed in place.
     samples
         What to learn from.
     seed
-        Of the first weights and the order of the samples.
+        Of the order of the samples.
     epochs
         Rounds over the samples.
+    learning_rate
+        The highest on the way up and down.
     device
         ``cpu`` or ``cuda``; bfloat16 arithmetic on both.
 
@@ -56,14 +77,12 @@ def fit(
     """
     import torch
 
-    torch.manual_seed(seed)
     order = np.random.default_rng(seed)
-    network = small_densenet(channels=recipe.channels, findings=len(recipe.findings)).to(device)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.train().to(device).to(memory_format=torch.channels_last)
     inputs, truth = torch.from_numpy(samples.inputs).to(device), torch.from_numpy(samples.truth).to(device)
     batches = len(inputs) // recipe.batch
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
-    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=epochs * batches)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.01)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * batches)
     loss_of = torch.nn.BCEWithLogitsLoss()
     task = progress.add_task("training", total=epochs * batches) if progress else None
     for _ in range(epochs):
@@ -95,32 +114,57 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="processes that draw, and threads that train")
-    parser.add_argument("--phantoms", type=int, help="fewer phantoms than the recipe, to try things")
-    parser.add_argument("--epochs", type=int, help="other rounds than the recipe")
+    parser.add_argument("--phantoms", type=int, help="one course over so few phantoms, to try things")
     parser.add_argument("--output", type=Path, help="weight file; the committed one where left out")
     asked = parser.parse_args()
     recipe = RECIPES[asked.name]
-    epochs, (first, count) = asked.epochs or recipe.epochs, recipe.training
-    count = asked.phantoms or count
+    courses = recipe.courses
+    if asked.phantoms:
+        courses = (replace(courses[0], phantoms=(courses[0].phantoms[0], asked.phantoms)),)
     output = asked.output or weights_path(recipe.name)
-    started = time.monotonic()
+    _set_threads(asked.processes)
+    network = untrained(recipe, seed=asked.seed)
+    note = Note(seed=asked.seed, cores=asked.processes)
     with Progress() as progress:
-        samples = draw_samples(recipe, (first, count), processes=asked.processes, progress=progress)
-        drawn = time.monotonic()
-        _set_threads(asked.processes)
-        network = fit(recipe, samples, seed=asked.seed, epochs=epochs, progress=progress)
+        for number, course in enumerate(courses):
+            started = time.monotonic()
+            samples = draw_samples(recipe, course.phantoms, processes=asked.processes, progress=progress)
+            drawn = time.monotonic()
+            network = fit(
+                recipe,
+                network,
+                samples,
+                seed=asked.seed + number,
+                epochs=course.epochs,
+                learning_rate=course.learning_rate,
+                progress=progress,
+            )
+            note.add(course, len(samples.truth), drawn - started, time.monotonic() - drawn)
     save_weights(network, output)
-    note = {
-        "seed": asked.seed,
-        "phantoms": count,
-        "samples": len(samples.truth),
-        "epochs": epochs,
-        "cores": asked.processes,
-        "seconds_drawing": round(drawn - started),
-        "seconds_training": round(time.monotonic() - drawn),
-        "cpu_seconds": round(_cpu_seconds()),
-    }
-    output.with_suffix(".training.json").write_text(json.dumps(note, indent=2) + "\n")
+    note.cpu_seconds = round(_cpu_seconds())
+    output.with_suffix(".training.json").write_text(json.dumps(asdict(note), indent=2) + "\n")
+
+
+@dataclass(kw_only=True, slots=True)
+class Note:
+    """What a training took, over all its courses."""
+
+    seed: int
+    cores: int
+    phantoms: int = 0
+    samples: int = 0
+    epochs: list[int] = field(default_factory=list)
+    seconds_drawing: int = 0
+    seconds_training: int = 0
+    cpu_seconds: int = 0
+
+    def add(self, course: Course, samples: int, drawing_s: float, training_s: float) -> None:
+        """Add one course."""
+        self.phantoms += course.phantoms[1]
+        self.samples += samples
+        self.epochs.append(course.epochs)
+        self.seconds_drawing += round(drawing_s)
+        self.seconds_training += round(training_s)
 
 
 def _cpu_seconds() -> float:

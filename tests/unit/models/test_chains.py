@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,19 @@ def volume(voxels, spacing_mm=(5.0, 1.0, 1.0)):
 
 def radiograph(pixels):
     return Radiograph(pixels=np.asarray(pixels, dtype=np.float32), instance_uid="1.1")
+
+
+def test_the_highest_run_is_of_neighbours():
+    logits = np.array([[9, 0], [0, 1], [2, 1], [3, 0], [4, 0]], dtype=np.float32)
+    run = [Step(name="highest-run", parameters={"count": 3})]
+    assert reduce_scores(logits, run).tolist() == [pytest.approx(11 / 3), pytest.approx(2 / 3)]
+    assert reduce_scores(logits[:2], run).tolist() == [4.5, 0.5]
+
+
+def test_a_mirrored_chain_is_another_chain():
+    plain = Chain(before=(), after=(Step(name="probability"),))
+    assert replace(plain, mirrored=True).canonical() != plain.canonical()
+    assert "mirrored" not in plain.canonical()
 
 
 def test_thin_slices_are_averaged_to_slabs_and_each_slice_knows_its_slab():
@@ -69,12 +84,6 @@ def test_a_wide_image_is_padded_to_a_square_then_halved():
     steps = [Step(name="pad-to-square", parameters={"value": 0.0}), Step(name="resize", parameters={"size": 2})]
     frames = prepare(radiograph([[1, 1, 1, 1], [1, 1, 1, 1]]), [*steps, Step(name="one-channel")])
     assert frames.pixels.tolist() == [[[[0.5, 0.5], [0.5, 0.5]]]]
-
-
-def test_the_mean_of_the_top_two_is_taken_per_finding():
-    logits = np.array([[0.0, 9.0], [np.log(3), -9.0], [-5.0, -9.0]], dtype=np.float32)
-    scores = reduce_scores(logits, [Step(name="probability"), Step(name="mean-of-top", parameters={"count": 2})])
-    assert scores.tolist() == pytest.approx([(0.5 + 0.75) / 2, (1 / (1 + np.exp(-9)) + 1 / (1 + np.exp(9))) / 2])
 
 
 def test_probabilities_of_extreme_logits_stay_in_range():

@@ -21,7 +21,10 @@ def test_the_held_out_phantoms_are_those_that_were_fixed_before_training():
 
 def test_no_seed_is_used_twice_among_training_validation_and_held_out():
     for name, recipe in RECIPES.items():
-        spans = [range(first, first + count) for first, count in (recipe.training, recipe.validation)]
+        spans = [
+            range(first, first + count)
+            for first, count in (*(course.phantoms for course in recipe.courses), recipe.validation)
+        ]
         spans += [seeds for one in HELD_OUT if one.model == name for seeds in (one.case_seeds(), one.study_seeds())]
         spans += [range(recipe.validation[0] + 50_000, recipe.validation[0] + 50_000 + recipe.validation[1])]
         assert len(set().union(*spans)) == sum(len(span) for span in spans)

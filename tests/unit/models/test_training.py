@@ -17,11 +17,11 @@ def test_a_retraining_of_under_a_minute_clears_the_floor():
     pytest.importorskip("torch", reason="training needs the extra `ai`")
     from models.network_model import forward
     from models.reference.statistics import auc
-    from models.reference.train import draw_samples, fit
+    from models.reference.train import draw_samples, fit, untrained
 
     learnt = draw_samples(CHEST, (0, 500), processes=2)
     asked = draw_samples(CHEST, (1_000_000, 120), processes=2)
-    network = fit(CHEST, learnt, seed=0, epochs=5)
+    network = fit(CHEST, untrained(CHEST, seed=0), learnt, seed=0, epochs=5, learning_rate=4e-3)
     logits = forward(network, asked.inputs.astype("float32") / 255, device="cpu")
     effusion = CHEST.findings.index("effusion")
     assert auc(asked.truth[:, effusion], logits[:, effusion]) >= 0.70
