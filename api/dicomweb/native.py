@@ -39,14 +39,15 @@ def as_xml(model: DataSet) -> bytes:
 
 
 def _attributes(model: DataSet) -> Iterator[str]:
-    creators = {tag: made for tag, made in model.items() if int(tag[3], 16) % 2 and tag[4:6] == "00"}
+    """Yield attributes; private ones name their creator instead of their block (PS3.19 A.1.5)."""
+    creators = {tag: _first(made) for tag, made in model.items() if _is_creator(tag)}
     for tag, made in model.items():
-        private = creators.get(f"{tag[:4]}00{tag[4:6]}") if int(tag[3], 16) % 2 else None
+        creator = creators.get(f"{tag[:4]}00{tag[4:6]}", "") if int(tag[3], 16) % 2 else ""
         named = {
-            "tag": tag,
+            "tag": f"{tag[:4]}00{tag[6:]}" if creator else tag,
             "vr": made["vr"],
             "keyword": keyword_for_tag(int(tag, 16)),
-            "privateCreator": _first(private),
+            "privateCreator": creator,
         }
         told = "".join(f" {name}={quoteattr(_legal(value))}" for name, value in named.items() if value)
         yield f"<DicomAttribute{told}>"
@@ -54,8 +55,12 @@ def _attributes(model: DataSet) -> Iterator[str]:
         yield "</DicomAttribute>"
 
 
-def _first(creator: Element | None) -> str:
-    return str(next(iter((creator or {}).get("Value", [])), "") or "")
+def _is_creator(tag: str) -> bool:
+    return int(tag[3], 16) % 2 == 1 and tag[4:6] == "00" and tag[6:] >= "10"
+
+
+def _first(creator: Element) -> str:
+    return str(next(iter(creator.get("Value", [])), "") or "")
 
 
 def _content(made: Element) -> Iterator[str]:
@@ -161,6 +166,9 @@ class _Reader:
 
     def _begin_attribute(self, attributes: dict[str, str]) -> None:
         tag = attributes.get("tag", "").upper()
+        creator = attributes.get("privateCreator", "")
+        if creator and re.fullmatch("[0-9A-F]{4}00[0-9A-F]{2}", tag):
+            tag = f"{tag[:4]}{_block(self._data_sets[-1], tag[:4], creator)}{tag[6:]}"
         if not re.fullmatch("[0-9A-F]{8}", tag) or tag in self._data_sets[-1]:
             raise BodyRejected("an attribute has no tag, or is there twice")
         self._attributes.append({"vr": attributes.get("vr", "")})
@@ -200,6 +208,19 @@ class _Reader:
             self._attributes.pop()
         elif name in {"Item", "NativeDicomModel"}:
             self._data_sets.pop()
+
+
+def _block(model: DataSet, group: str, creator: str) -> str:
+    """Return the block of a private creator in a data set, reserved where it has none yet (PS3.5 7.8.1)."""
+    blocks = [f"{number:02X}" for number in range(0x10, 0x100)]
+    for block in blocks:
+        if model.get(f"{group}00{block}", {}).get("Value") == [creator]:
+            return block
+    for block in blocks:
+        if f"{group}00{block}" not in model:
+            model[f"{group}00{block}"] = {"vr": "LO", "Value": [creator]}
+            return block
+    raise BodyRejected("a group has more private creators than blocks")
 
 
 def _joined(parts: Mapping[str, str]) -> str:

@@ -30,6 +30,8 @@ def told() -> Dataset:
     data_set.RedPaletteColorLookupTableData = bytes(range(16))
     block = data_set.private_block(0x0009, "Ours & Co", create=True)
     block.add_new(1, "LO", "private")
+    data_set.add_new(0x00090012, "LO", "Another")
+    data_set.add_new(0x00091210, "LO", "as its creator's number")
     inner = Dataset()
     inner.CodeMeaning = "sọ não"
     inner.PurposeOfReferenceCodeSequence = [Dataset(), Dataset()]
@@ -58,7 +60,8 @@ def test_xml_says_what_json_says(client: TestClient) -> None:
 def test_a_private_attribute_names_its_creator_and_a_known_one_its_keyword(client: TestClient) -> None:
     store(client, told())
     (document,) = parts(client.get(METADATA, headers=XML))
-    assert b'<DicomAttribute tag="00091001" vr="LO" privateCreator="Ours &amp; Co">' in document
+    assert b'<DicomAttribute tag="00090001" vr="LO" privateCreator="Ours &amp; Co">' in document
+    assert b'<DicomAttribute tag="00090010" vr="LO">' in document
     assert b'<DicomAttribute tag="00100010" vr="PN" keyword="PatientName">' in document
     assert b"<FamilyName>Nguy\xe1\xbb\x85n</FamilyName><GivenName>&lt;" in document
 
