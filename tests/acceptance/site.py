@@ -264,11 +264,11 @@ def embedded(folder: Path, *, code: Path = ROOT, environment: Mapping[str, str] 
     return Site("embedded", told, [_program("serve", folder, told, code, environment or {})])
 
 
-def receivers(folder: Path, **settings: Any) -> Site:
+def receivers(folder: Path, *, roles: Sequence[str] = ("gateway", "api"), **settings: Any) -> Site:
     """Gateway and API as processes of their own on a new folder, and nothing that works on what they receive."""
     told = _settings(folder, **settings)
     compose.open_database(told).close()
-    return Site("receivers", told, [_program(role, folder / role, told, ROOT, {}) for role in ("gateway", "api")])
+    return Site("receivers", told, [_program(role, folder / role, told, ROOT, {}) for role in roles])
 
 
 class _Databases(Protocol):
