@@ -6,15 +6,17 @@ import hashlib
 import io
 import struct
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pydicom
 import pytest
 
 from pacs_gateway.implementation import IMPLEMENTATION_CLASS_UID
 from storage.errors import CatalogueUnavailable, Damaged, ObjectStoreUnavailable, OutOfSpace
-from storage.records import Arrival, InstanceUid, Origin
+from storage.records import Arrival, InstanceUid, Origin, Verdict
+from storage.spool import Spool
 from tests.integration.pacs_gateway.conftest import Site
 from tests.raw_scu import (
     ABORT,
@@ -268,6 +270,27 @@ def test_only_a_release_is_evidence(site: Site) -> None:
             scu.send(ending)
     assert site.is_well()
     assert len(site.archive.released) == 1
+
+
+def test_store_that_blocks_holds_those_who_store_and_nobody_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, keep = Event(), site.archive.keep
+
+    def wait(spool: Spool, arrival: Arrival) -> Verdict:
+        assert gate.wait(10)
+        return keep(spool, arrival)
+
+    monkeypatch.setattr(site.archive, "keep", wait)
+    with ExitStack() as stack:
+        scus = [stack.enter_context(site.scu()) for _ in range(16)]
+        for number, scu in enumerate(scus):
+            scu.associate(*CONTEXTS)
+            scu.send(p_data(pdv(3, c_store(CT, f"1.5.{number}"), command=True, last=True)))
+            sent = data_set({"SOPInstanceUID": f"1.5.{number}".encode()})
+            scu.send(p_data(pdv(3, sent, command=False, last=True)))
+        assert site.is_well()
+        assert site.archive.kept == {}
+        gate.set()
+        assert [scu.response().status for scu in scus] == [0] * 16
 
 
 def test_connection_cut_within_a_data_set_leaves_nothing(site: Site) -> None:  # D-15, R-8
