@@ -67,9 +67,7 @@ class _Level:
     creators: dict[int, str] = field(default_factory=dict)
 
 
-def walk(
-    source: Source, encoding: Encoding, *, signed: bool = False, until_pixels: bool = False
-) -> Iterator[Step]:
+def walk(source: Source, encoding: Encoding, *, signed: bool = False, until_pixels: bool = False) -> Iterator[Step]:
     """Yield the steps of a data set in their order.
 
     Parameters
