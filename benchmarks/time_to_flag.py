@@ -192,7 +192,7 @@ def _bare(model_id: str, threads: int) -> list[float]:
     seconds = []
     for _ in range(_WARM_UPS + 20):
         begun = time.perf_counter()
-        forward(model.network, pixels, device="cpu")
+        forward(model.network, pixels, device="cpu", mirrored=model.chain.mirrored)
         seconds.append(time.perf_counter() - begun)
     return seconds[_WARM_UPS:]
 
