@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from storage import tombstones
-from storage.catalog import arrivals, removals
+from storage.catalog import arrivals, audit, removals
 from storage.catalog import tombstones as tombstone_rows
 from storage.catalog.removals import Removal
 from storage.conflicts import same_but_for_syntax
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storage.records import InstanceRecord, StudyUid
 
 _CHUNK = 1 << 20
+Entered = TypeVar("Entered", bound=arrivals.Answer)
 
 
 def utc_now() -> datetime:
@@ -185,8 +186,8 @@ class Archive:
         spool: Source,
         arrival: Arrival,
         removal: Removal,
-        enter: Callable[[Transaction, Arrival], arrivals.Answer | Removal],
-    ) -> arrivals.Answer:
+        enter: Callable[[Transaction, Arrival], Entered | Removal],
+    ) -> Entered:
         """Put the object again and `enter` its row, until no removal comes in between."""
         while True:
             arrival = self._put(spool, arrival)
@@ -224,18 +225,27 @@ class Archive:
             return Verdict.OTHER_SYNTAX
 
         def put_aside(tx: Transaction, put: Arrival) -> Verdict | Removal:
-            now = self._clock()
-            if removal := removals.met(tx, [put.key], now=now).get(put.key):
-                return removal
-            self._enter_landed(tx, [put], [kept], now=now)
-            arrivals.put_aside(tx, put, kept, now=now)
+            now_kept = self._record_one(tx, put)  # what was kept may have been removed or replaced since
+            if not isinstance(now_kept, arrivals.Kept):
+                return now_kept
+            self._put_aside(tx, put, now_kept)
             return Verdict.CONFLICT
 
         with self.database.write() as tx:
             answer = put_aside(tx, arrival)
-        if isinstance(answer, Removal):
-            self._enter_again(spool, arrival, answer, put_aside)
-        return Verdict.CONFLICT
+        return self._enter_again(spool, arrival, answer, put_aside) if isinstance(answer, Removal) else answer
+
+    def _put_aside(self, tx: Transaction, arrival: Arrival, kept: arrivals.Kept) -> None:
+        now, origin = self._clock(), arrival.origin
+        if arrivals.put_aside(tx, arrival, kept, now=now):
+            audit.append(
+                tx,
+                actor=origin.calling_aet or origin.via,
+                action="quarantined",
+                subject=arrival.header.sop_instance_uid,
+                at=now,
+                detail={"object_key": arrival.key, "address": origin.address},
+            )
 
     def _is_reencoded(self, arrival: Arrival, kept: arrivals.Kept) -> bool:
         header = arrival.header

@@ -166,8 +166,8 @@ def note_resent(tx: Transaction, arrival: Arrival, *, now: datetime) -> None:
     _append_about(tx, "instance-resent", arrival, now, detail)
 
 
-def put_aside(tx: Transaction, arrival: Arrival, kept: Kept, *, now: datetime) -> None:
-    """Enter a conflicting copy into the quarantine; the same copy again changes nothing (D-24)."""
+def put_aside(tx: Transaction, arrival: Arrival, kept: Kept, *, now: datetime) -> bool:
+    """Enter a conflicting copy into the quarantine (D-24); False, and nothing changed, where it waits there already."""
     elsewhere = (kept.study_instance_uid, kept.series_instance_uid) != (
         arrival.header.study_instance_uid,
         arrival.header.series_instance_uid,
@@ -183,8 +183,10 @@ def put_aside(tx: Transaction, arrival: Arrival, kept: Kept, *, now: datetime) -
         "address": arrival.origin.address,
         "received_at": now,
     }
-    if insert_new(tx, schema.quarantine, row):
+    new = insert_new(tx, schema.quarantine, row)
+    if new:
         _append_about(tx, "instance-quarantined", arrival, now, {"reason": row["reason"]})
+    return new
 
 
 def _append_about(tx: Transaction, kind: str, arrival: Arrival, now: datetime, detail: Mapping[str, object]) -> None:

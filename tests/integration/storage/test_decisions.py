@@ -73,7 +73,7 @@ def test_a_released_copy_is_kept_and_the_kept_one_put_aside(site: Site) -> None:
     (aside,) = _copies(site)
     assert (aside.object_key, aside.kept_object_key, aside.id > copy.id) == (was, copy.object_key, True)
     assert (_study(site).state, _study(site).revision, _study(site).instance_count) == (StudyState.RECEIVING, 2, 4)
-    assert _audited(site) == [("anna", "quarantine-released", UID)]
+    assert _audited(site) == [("CT1", "quarantined", UID), ("anna", "quarantine-released", UID)]
     assert verify(site.archive).clean
     (created,) = close_quiet(site.archive.database, [card()], now=site.clock.go(60), seen={})
     with site.archive.database.read() as tx:
@@ -89,7 +89,7 @@ def test_a_decision_said_twice_is_taken_once(site: Site) -> None:  # noqa: F811
     with pytest.raises(DecidedOtherwise):
         _reject(site, copy.id)
     assert site.tables() == before
-    assert len(_audited(site)) == 1
+    assert len(_audited(site)) == 2
     (aside,) = _copies(site)
     rejected = _reject(site, aside.id)
     assert _reject(site, aside.id) == rejected

@@ -20,6 +20,7 @@ from storage import schema
 from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
 from storage.catalog import changes, jobs, landings, results, studies, worklist
+from storage.catalog.deletions import Target
 from storage.errors import ObjectStoreUnavailable
 from storage.records import (
     Arrival,
@@ -32,6 +33,7 @@ from storage.records import (
     StudyUid,
     TriageResult,
 )
+from storage.removal import remove
 from tests.builders import Clock, TrialModel, archive, card, header, keep
 
 STUDY = StudyUid("2.25.1")
@@ -170,6 +172,28 @@ def test_a_result_of_a_lost_lease_is_dropped(kept: Archive, clock: Clock) -> Non
     with kept.database.read() as tx:
         assert results.of_studies(tx, [STUDY]) == {}
         assert studies.get(tx, STUDY).ai_urgency is None
+
+
+def test_a_result_of_a_study_that_was_removed_is_dropped_and_what_comes_again_is_judged_anew(
+    kept: Archive, clock: Clock
+) -> None:  # D-26
+    class Removing(ScriptedProcess):
+        def run(self, request: RunRequest, *, limit_s: float, on_beat: Callable[[], bool]) -> TriageResult:
+            remove(kept, Target(study=STUDY), reason="wrong patient", actor="anna", clock=clock)
+            for number in (1, 2):  # arrives before the run has ended
+                keep(kept, header(number))
+            return super().run(request, limit_s=limit_s, on_beat=on_beat)
+
+    _worker(kept, clock, Removing([FLAGGED])).step()
+    assert _entry(kept).results == ()
+    assert (_entry(kept).study.revision, _entry(kept).study.ai_urgency) == (1, None)
+    clock.go(60)
+    assert len(close_quiet(kept.database, [CARD], now=clock.now, seen={})) == 1
+    assert close_quiet(kept.database, [CARD], now=clock.now, seen={}) == []
+    process = ScriptedProcess([FLAGGED])
+    _worker(kept, clock, process).step()
+    assert [len(request.instances) for request in process.asked] == [2]
+    assert [record.result.outcome for record in _entry(kept).results] == [Outcome.FLAGGED]
 
 
 def test_a_job_whose_workers_died_is_parked_by_the_next_one(kept: Archive, clock: Clock) -> None:

@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from storage import schema
 from storage.adapters import open_store
 from storage.archive import Archive
 from storage.catalog import changes, studies
@@ -81,6 +83,9 @@ def test_another_content_under_a_kept_uid_is_put_aside_once(kept: Archive) -> No
     assert _kinds(kept) == ["instance-stored", "instance-quarantined"]
     assert verify(kept).clean
     assert _study(kept).instance_count == 1
+    with kept.database.read() as tx:
+        (line,) = tx.execute(sa.select(schema.audit)).all()
+    assert (line.actor, line.action, line.subject) == ("dimse", "quarantined", header().sop_instance_uid)
 
 
 def test_a_kept_uid_under_another_study_is_put_aside(kept: Archive) -> None:
@@ -142,6 +147,17 @@ def test_another_patient_id_flags_the_study_and_merges_nothing(kept: Archive) ->
     keep(kept, header(2, patient_id="P2"))
     study = _study(kept)
     assert (study.identity_conflict, study.patient_id) == (True, "P1")
+
+
+def test_a_resend_after_completion_opens_nothing(kept: Archive, clock: Clock) -> None:  # D-26
+    keep(kept, header(1))
+    with kept.database.write() as tx:
+        studies.complete(tx, studies.get(tx, STUDY), reason="test", now=clock.go(5))
+    before = _study(kept)
+    clock.go(60)
+    assert keep(kept, header(1)) is Verdict.DUPLICATE
+    assert keep(kept, header(1), b"other content") is Verdict.CONFLICT
+    assert _study(kept) == before
 
 
 def test_a_late_instance_opens_the_next_revision(kept: Archive, clock: Clock) -> None:  # D-26

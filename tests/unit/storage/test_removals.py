@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from storage import schema
 from storage.adapters import open_store
 from storage.archive import Archive
-from storage.catalog import deletions, references, removals, studies
+from storage.catalog import deletions, quarantine, references, removals, studies
 from storage.database import Database
 from storage.errors import CatalogueUnknown
 from storage.migrate import migrate
@@ -278,7 +278,8 @@ def test_a_removed_study_leaves_a_tombstone_and_nothing_else(kept: Archive, cloc
         assert not studies.exists(tx, STUDY)
         assert studies.exists(tx, StudyUid("2.25.9"))
         audited = tx.execute(sa.select(schema.audit)).all()
-    assert [(row.actor, row.action, row.subject) for row in audited] == [("anna", "removed", STUDY)]
+    audited_of = [(row.actor, row.action, row.subject) for row in audited]
+    assert audited_of == [("dimse", "quarantined", "2.25.1.1.1"), ("anna", "removed", STUDY)]
     with pytest.raises(CatalogueUnknown):
         _remove(kept, clock)
 
@@ -356,4 +357,24 @@ def test_an_instance_that_arrives_meanwhile_is_removed_too(kept: Archive, clock:
     with kept.database.read() as tx:
         assert not studies.exists(tx, STUDY)
     assert len(set(kept.objects.keys())) == 1  # no tombstone but the one that holds
+    assert _whole(kept)
+
+
+@pytest.mark.parametrize("content", [b"other content", b"2.25.1.1.1"])
+def test_a_conflicting_copy_of_what_is_removed_meanwhile_is_a_new_arrival(
+    kept: Archive, clock: Clock, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:  # D-26
+    keep(kept, header(1))
+
+    def removed_meanwhile(*_: object) -> bool:
+        _remove(kept, clock)
+        return False
+
+    monkeypatch.setattr(kept, "_is_reencoded", removed_meanwhile)
+    elsewhere = header(1, series_instance_uid=SeriesUid("2.25.1.2"))
+    assert keep(kept, elsewhere, content) is Verdict.STORED
+    with kept.database.read() as tx:
+        (instance,) = studies.instances_of(tx, STUDY)
+        assert quarantine.listed(tx, waiting=False) == []
+    assert instance.series_instance_uid == "2.25.1.2"
     assert _whole(kept)
