@@ -122,11 +122,7 @@ def read_meta(start: bytes | bytearray) -> FileMeta:
 
 def _is_bare(start: bytes | bytearray) -> bool:
     """Tell whether a file starts with an element of its meta information."""
-    return (
-        start[128:PREFIX_BYTES] != b"DICM"
-        and start[:2] == b"\2\0"
-        and bytes(start[4:6]) in SHORT_FORM | LONG_FORM
-    )
+    return start[128:PREFIX_BYTES] != b"DICM" and start[:2] == b"\2\0" and bytes(start[4:6]) in SHORT_FORM | LONG_FORM
 
 
 def _walk_group_2(start: bytes | bytearray) -> tuple[dict[int, bytes], int]:
