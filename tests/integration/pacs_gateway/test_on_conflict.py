@@ -1,4 +1,4 @@
-"""What a sender hears of a copy in quarantine is set for each peer, and changes while the gateway runs."""
+"""What a sender hears of a copy in quarantine is set for each peer, and changes while the gateway runs (D-24)."""
 
 from __future__ import annotations
 

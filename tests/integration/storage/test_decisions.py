@@ -1,4 +1,4 @@
-"""A copy in quarantine is released or rejected, once, and a rebuilt catalogue remembers which."""
+"""A copy in quarantine is released or rejected, once, and a rebuilt catalogue remembers which (D-24)."""
 
 from __future__ import annotations
 
