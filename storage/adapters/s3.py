@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.parse import parse_qs, urlsplit
 
 import minio
@@ -18,6 +18,9 @@ from storage.records import ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
+
+    from urllib3.connectionpool import ConnectionPool
 
 SCHEMES = ("s3",)
 
@@ -26,6 +29,9 @@ _PART = 8 << 20
 _AT_ONCE = 8
 """Uploads at a time; further ones wait, and their senders with them."""
 _POOL = 64
+_CONNECT_S = 3
+_READ_S = 30
+"""For the next bytes of an answer; less than a modality commonly waits for its response."""
 _CODES: dict[str, type[StorageError]] = {
     "NoSuchKey": ObjectMissing,
     "NoSuchBucket": Misconfigured,
@@ -149,6 +155,26 @@ def _name(key: ObjectKey) -> str:
     return f"{key[:2]}/{key}"
 
 
+class _Retry(urllib3.Retry):
+    """Tries again over a connection that ended, as one in the pool may have, and never over one that is silent.
+
+    Whoever waits, a modality with a timer of its own, hears so after one time of silence, not after three.
+    """
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
 def _length(source: BinaryIO) -> int:
     """Return what is left to read, -1 where the source cannot tell."""
     if not source.seekable():
@@ -188,8 +214,8 @@ def open_store(url: str, *, access_key: str | None = None, secret_key: str | Non
         raise Misconfigured("an S3 object store needs ROI_S3_ACCESS_KEY and ROI_S3_SECRET_KEY")
     pool = urllib3.PoolManager(
         maxsize=_POOL,
-        timeout=urllib3.Timeout(connect=3, read=30),
-        retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=()),
+        timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S),
+        retries=_Retry(total=2, backoff_factor=0.1, status_forcelist=()),
         cert_reqs="CERT_REQUIRED",
     )
     client = minio.Minio(
