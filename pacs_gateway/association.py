@@ -90,6 +90,8 @@ class Association:
         self._origin = Origin(via="dimse", address=address)
         self._exchange = self._open_exchange({}, 0)
         self._interrupted = False
+        self._linger_s = house.limits.artim_s
+        """How long the peer may take to close after our last word."""
 
     @property
     def established(self) -> bool:
@@ -123,7 +125,7 @@ class Association:
         finally:
             self._exchange.drop()
             self._house.admission.left()
-            self._connection.close_after(self._house.limits.artim_s)
+            self._connection.close_after(self._linger_s)
 
     def _step(self) -> None:
         """Read one PDU and do what the table says; what it does not list is out of place."""
@@ -207,8 +209,9 @@ class Association:
         self._connection.send(RELEASE_RP)
 
     def _end(self, _: memoryview) -> None:
-        """AA-2, AA-3: the peer aborted."""
+        """AA-2, AA-3: the peer aborted; it waits for no word of ours."""
         self._state = State.ENDED
+        self._linger_s = 0.0
         self._log("association aborted by peer", "association-aborted", "peer")
 
     def _abort(self, error: GatewayError, reason: int) -> None:

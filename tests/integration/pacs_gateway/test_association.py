@@ -400,6 +400,17 @@ def test_association_left_idle_is_aborted(open_site: object) -> None:  # D-14
     _until(lambda: site.gateway.associations == 0)
 
 
+@pytest.mark.parametrize("established", [False, True])
+def test_connection_of_a_peer_that_aborts_is_closed_at_once(open_site: object, established: bool) -> None:  # D-15
+    site = open_site(limits=Limits(artim_s=60))  # type: ignore[operator]
+    with site.scu() as scu:  # which waits for ten seconds
+        if established:
+            scu.associate(ECHO)
+        scu.send(ABORT)
+        assert scu.ended()
+    _until(lambda: site.gateway.associations == 0)
+
+
 @pytest.mark.parametrize("start", [b"", associate_rq(ECHO)[:1], associate_rq(ECHO)[:40]])
 def test_request_that_trickles_is_cut_by_the_timer(site: Site, start: bytes) -> None:
     rest = associate_rq(ECHO)[len(start) :]
