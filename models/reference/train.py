@@ -49,6 +49,7 @@ def fit(
     epochs: int,
     learning_rate: float,
     device: str = "cpu",
+    arithmetic: str = "bfloat16",
     progress: Progress | None = None,
 ) -> torch.nn.Module:
     """Train a network of the recipe's, or train it further.
@@ -68,7 +69,9 @@ def fit(
     learning_rate
         The highest on the way up and down.
     device
-        ``cpu`` or ``cuda``; bfloat16 arithmetic on both.
+        ``cpu`` or ``cuda``.
+    arithmetic
+        ``bfloat16``, the faster, or ``float32``: some processors' libraries refuse bfloat16 for some layers.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def fit(
         shuffled = torch.from_numpy(order.permutation(len(inputs))[: batches * recipe.batch]).to(device)
         for chosen in shuffled.split(recipe.batch):
             seen = _vary(inputs[chosen].float() / 255, order).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device, dtype=torch.bfloat16):
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=arithmetic == "bfloat16"):
                 logits = network(seen)
             loss = loss_of(logits.float(), truth[chosen].float())
             optimiser.zero_grad()
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="processes that draw, and threads that train")
     parser.add_argument("--phantoms", type=int, help="one course over so few phantoms, to try things")
+    parser.add_argument("--arithmetic", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--output", type=Path, help="weight file; the committed one where left out")
     asked = parser.parse_args()
     recipe = RECIPES[asked.name]
@@ -137,6 +141,7 @@ def main() -> None:
                 seed=asked.seed + number,
                 epochs=course.epochs,
                 learning_rate=course.learning_rate,
+                arithmetic=asked.arithmetic,
                 progress=progress,
             )
             note.add(course, len(samples.truth), drawn - started, time.monotonic() - drawn)
