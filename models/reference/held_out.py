@@ -50,7 +50,7 @@ class HeldOut:
 
 
 HELD_OUT: tuple[HeldOut, ...] = (
-    HeldOut(model=HEAD_CT.name, domain="base", first_seed=4_000_000, cases=1000, studies=200, study_slices=32),
+    HeldOut(model=HEAD_CT.name, domain="base", first_seed=6_000_000, cases=1000, studies=200, study_slices=32),
     HeldOut(model=HEAD_CT.name, domain="shift-noise", first_seed=4_100_000, cases=400, studies=40, study_slices=32),
     HeldOut(model=HEAD_CT.name, domain="shift-anatomy", first_seed=4_200_000, cases=400, studies=40, study_slices=32),
     HeldOut(model=HEAD_CT.name, domain="shift-lesions", first_seed=4_300_000, cases=400, studies=40, study_slices=32),
