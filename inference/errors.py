@@ -7,7 +7,8 @@ InferenceError
 │   └── RunDied
 ├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
-└── DispatcherMisconfigured  the dispatch URL cannot work
+├── DispatcherMisconfigured  the dispatch URL cannot work
+└── NothingToExpect          what flags would do at a site has no answer
 """
 
 from __future__ import annotations
@@ -64,3 +65,7 @@ class DispatcherUnavailable(InferenceError):
 
 class DispatcherMisconfigured(InferenceError):
     """The dispatch URL cannot work."""
+
+
+class NothingToExpect(InferenceError):
+    """What flags would do at a site has no answer."""

@@ -29,7 +29,9 @@ quarantine_app = typer.Typer(
 conflicts_app = typer.Typer(
     help="Studies that name more than one patient, and Patient IDs that several seem to share.", no_args_is_help=True
 )
+triage_app = typer.Typer(help="What the models' flags do to those who wait.", no_args_is_help=True)
 app.add_typer(peers_app, name="peers")
+app.add_typer(triage_app, name="triage")
 app.add_typer(conflicts_app, name="conflicts")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(models_app, name="models")
@@ -345,6 +347,52 @@ def models_list() -> None:
     from roi.maintain import list_models
 
     list_models()
+
+
+@triage_app.command("simulate")
+def triage_simulate(
+    model: Annotated[str, typer.Argument(help="Id of an installed model.")],
+    prevalence: Annotated[
+        float, typer.Option(help="Share of the studies it looks at that has the finding.", min=0, max=1)
+    ],
+    finding: Annotated[str | None, typer.Option(help="Code of the finding [the model's first].")] = None,
+    readers: Annotated[int, typer.Option(help="Readers at a time.", min=1, max=100)] = 1,
+    minutes: Annotated[float, typer.Option(help="Minutes a reader takes for a study.", min=0.1, max=600)] = 10.0,
+    days: Annotated[int, typer.Option(help="Days of this archive's arrivals to draw from.", min=1, max=3660)] = 56,
+    traffic: Annotated[
+        float | None,
+        typer.Option(
+            help="A steady load in place of the archive's arrivals: share of the readers' time.", min=0, max=1
+        ),
+    ] = None,
+    eligible: Annotated[
+        float | None, typer.Option(help="Share of all studies that the model looks at [by modality].", min=0, max=1)
+    ] = None,
+    sensitivity: Annotated[float | None, typer.Option(help="In place of the card's.", min=0, max=1)] = None,
+    specificity: Annotated[float | None, typer.Option(help="In place of the card's.", min=0, max=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the weeks that are drawn.")] = 0,
+    data: Data = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show what a model's flags would do here: how many are right, who gains minutes, and who loses them."""
+    from roi.triage import Asked
+    from roi.triage import simulate as run
+
+    asked = Asked(
+        model=model,
+        finding=finding,
+        prevalence=prevalence,
+        readers=readers,
+        reading_min=minutes,
+        days=days,
+        traffic=traffic,
+        eligible=eligible,
+        sensitivity=sensitivity,
+        specificity=specificity,
+        seed=seed,
+    )
+    run(_settings(config, data=data), asked, as_json=json)
 
 
 def _settings(config: Path | None, **flags: object) -> Settings:

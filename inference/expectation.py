@@ -1,0 +1,208 @@
+"""What a model's flags would do at a site: its flags, right and wrong, and the minutes gained and lost.
+
+Shown before a model is enabled.  A flag helps those it finds and makes everybody else wait longer, above all the ill it
+does not find; both sides are always given.  The minutes come from weeks that are drawn with the site's own arrivals and
+read twice, by arrival and by due date; only the order differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.errors import NothingToExpect
+from inference.queueing import Desk, Detector, NoClosedForm, Waits, expected_waits
+from inference.simulation import Rank, Study, due_date, fifo, read_all, weekly_studies
+
+if TYPE_CHECKING:
+    from storage.catalog.flow import Ready
+
+HOURS_A_WEEK: Final = 168
+RUNS: Final = 8
+"""Runs of each order, with one seed each."""
+STUDIES_A_RUN: Final = 6_000
+_FULL: Final = 0.99
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """What a site says of itself.
+
+    `readers` is how many read at a time, `reading_min` the minutes they take for a study, `hourly` the mean arrivals
+    in each of the 168 hours of a week from Monday 00:00, of everything that is read at this desk.  `eligible` is the
+    share of them that the model looks at, `prevalence` the share of these that has the finding.  `head_start_min` is
+    how much earlier a flagged study is due.
+    """
+
+    readers: int
+    reading_min: float
+    hourly: tuple[float, ...]
+    eligible: float
+    prevalence: float
+    head_start_min: float
+    ai_min: float = 0.5
+
+    @property
+    def traffic(self) -> float:
+        """The share of the readers' time that is asked for; at 1 and above the list only grows."""
+        return sum(self.hourly) / HOURS_A_WEEK / 60 * self.reading_min / self.readers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """Minutes that one group waits, by arrival and by due date; `change_interval` is 95 % of their mean difference."""
+
+    group: str
+    share: float
+    fifo_mean: float
+    fifo_p95: float
+    mean: float
+    p95: float
+    longest: float
+    change: float
+    change_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expectation:
+    """What is to be expected; rates in 0..1, times in minutes."""
+
+    traffic: float
+    studies_a_week: float
+    ppv: float
+    npv: float
+    flags_a_week: float
+    false_flags_a_week: float
+    missed_a_week: float
+    steady: Waits | None
+    """Flagged first at a steady load of the same size, in closed form; None where the load has none."""
+    lines: tuple[Line, ...]
+
+
+def hourly_means(ready: Iterable[Ready], *, since: datetime, until: datetime, zone: tzinfo) -> tuple[float, ...]:
+    """Give the mean arrivals in each hour of a week, Monday 00:00 first, of the time between two moments."""
+    counts = np.zeros(HOURS_A_WEEK)
+    for study in ready:
+        local = study.at.astimezone(zone)
+        counts[local.weekday() * 24 + local.hour] += 1
+    weeks = (until - since).total_seconds() / (7 * 24 * 3600)
+    return tuple((counts / weeks).tolist()) if weeks > 0 else (0.0,) * HOURS_A_WEEK
+
+
+def expect(site: Site, *, sensitivity: float, specificity: float, seed: int = 0) -> Expectation:
+    """Work out what flags of this sensitivity and specificity do at a site.
+
+    Raises
+    ------
+    NothingToExpect
+        Nothing arrives, or more than the readers can read: no order helps, and no mean wait exists.
+    """
+    weekly = sum(site.hourly)
+    if weekly <= 0:
+        raise NothingToExpect("no study arrived in the time looked at: give the arrivals, or a traffic")
+    if site.traffic > _FULL:
+        wanted = (
+            f"{weekly:.0f} studies of {site.reading_min:g} min a week want {site.traffic * site.readers:.1f} readers"
+        )
+        raise NothingToExpect(
+            f"{wanted} day and night, and there are {site.readers}: the list only grows, whatever its order"
+        )
+    found = Detector(prevalence=site.prevalence, sensitivity=sensitivity, specificity=specificity)
+    among_all = found_among_all(found, site.eligible)
+    desk = Desk(traffic=site.traffic, readers=site.readers, diseased_min=site.reading_min, other_min=site.reading_min)
+    looked_at = weekly * site.eligible
+    return Expectation(
+        traffic=site.traffic,
+        studies_a_week=weekly,
+        ppv=found.ppv,
+        npv=found.npv,
+        flags_a_week=looked_at * found.flagged,
+        false_flags_a_week=looked_at * (1 - site.prevalence) * (1 - specificity),
+        missed_a_week=looked_at * site.prevalence * (1 - sensitivity),
+        steady=_steady(desk, among_all),
+        lines=_played(site, desk, among_all, seed),
+    )
+
+
+def found_among_all(detector: Detector, eligible: float) -> Detector:
+    """Give the detector as it looks to a desk, of whose studies it sees only a share."""
+    prevalence = eligible * detector.prevalence
+    alarms = eligible * (1 - detector.prevalence) * (1 - detector.specificity)
+    specificity = 1 - alarms / (1 - prevalence) if prevalence < 1 else 1.0
+    return Detector(prevalence=prevalence, sensitivity=detector.sensitivity, specificity=specificity)
+
+
+def _steady(desk: Desk, detector: Detector) -> Waits | None:
+    try:
+        return expected_waits(desk, detector)
+    except NoClosedForm:
+        return None
+
+
+def _played(site: Site, desk: Desk, detector: Detector, seed: int) -> tuple[Line, ...]:
+    """Read drawn weeks by arrival and by due date, and tell each group apart."""
+    weeks = max(2, round(STUDIES_A_RUN / sum(site.hourly)))
+    runs = []
+    for number in range(RUNS):
+        studies = weekly_studies(site.hourly, desk, detector, weeks=weeks, seed=seed + number, ai_min=site.ai_min)
+        if studies:
+            runs.append(_Run.of(studies, site))
+    return tuple(line for name, chosen in GROUPS.items() if (line := _line(name, chosen, runs)) is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """The same studies read in both orders."""
+
+    diseased: npt.NDArray[np.bool_]
+    flagged: npt.NDArray[np.bool_]
+    before: npt.NDArray[np.float64]
+    after: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, studies: Sequence[Study], site: Site) -> _Run:
+        """Read them."""
+        return cls(
+            diseased=np.array([study.diseased for study in studies]),
+            flagged=np.array([study.rank is Rank.FLAGGED for study in studies]),
+            before=read_all(studies, fifo, readers=site.readers),
+            after=read_all(studies, due_date(site.head_start_min), readers=site.readers),
+        )
+
+
+GROUPS: Final[dict[str, Callable[[_Run], npt.NDArray[np.bool_]]]] = {
+    "all": lambda run: np.ones(len(run.before), dtype=bool),
+    "ill": lambda run: run.diseased,
+    "ill and flagged": lambda run: run.diseased & run.flagged,
+    "ill and missed": lambda run: run.diseased & ~run.flagged,
+    "flagged by mistake": lambda run: ~run.diseased & run.flagged,
+    "all others": lambda run: ~run.diseased & ~run.flagged,
+}
+"""Who waits, in the order in which the table tells of them."""
+
+
+def _line(name: str, chosen: Callable[[_Run], npt.NDArray[np.bool_]], runs: Sequence[_Run]) -> Line | None:
+    """Put the runs of one group together; None where nobody is in it."""
+    waits = [(run.before[chosen(run)], run.after[chosen(run)]) for run in runs]
+    waits = [(before, after) for before, after in waits if len(before)]
+    if not waits:
+        return None
+    before, after = (np.concatenate(side) for side in zip(*waits, strict=True))
+    changes = np.array([(late - early).mean() for early, late in waits])
+    error = 1.96 * changes.std(ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else float("nan")
+    return Line(
+        group=name,
+        share=len(before) / sum(len(run.before) for run in runs),
+        fifo_mean=float(before.mean()),
+        fifo_p95=float(np.quantile(before, 0.95)),
+        mean=float(after.mean()),
+        p95=float(np.quantile(after, 0.95)),
+        longest=float(after.max()),
+        change=float(changes.mean()),
+        change_interval=(float(changes.mean() - error), float(changes.mean() + error)),
+    )
