@@ -1,0 +1,45 @@
+"""A result's key images as a Key Object Selection (TID 2010, title Of Interest), for what was flagged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
+from pydicom.sr.codedict import codes
+
+from inference.reports.told import MANUFACTURER, Told, finished
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+FORM: Final = "ko"
+DESCRIPTION: Final = "key images (not diagnostic)"
+
+
+def build(told: Told) -> Dataset | None:
+    """Return the selection of a result's key images; None where nothing was flagged, or no image is key."""
+    wanted = {finding.key_instance_uid for finding in told.positive}
+    images = [image for image in told.images if str(image.SOPInstanceUID) in wanted]
+    if not images:
+        return None
+    observer = ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+            uid=told.uid("device"),
+            name=f"{told.card.id} {told.card.version}",
+            manufacturer_name=MANUFACTURER,
+            model_name=told.card.id,
+            serial_number=told.card.digest,
+        ),
+    )
+    selection = KeyObjectSelection(
+        document_title=codes.DCM.OfInterest,
+        referenced_objects=images,
+        observer_device_context=observer,
+        description=f"{told.card.label_en} {', '.join(finding.name_en for finding in told.positive)}",
+    )
+    dataset = KeyObjectSelectionDocument(
+        evidence=images, content=selection, **told.series(FORM, 2, description=DESCRIPTION), **told.equipment()
+    )
+    return finished(dataset, told, description=DESCRIPTION)
