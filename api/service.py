@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from api import health, identity, integrity, page, priorities, problems, quarantine, results, worklist
 from api.context import ApiContext
 from api.crossorigin import CrossOrigin
-from api.dicomweb import bulk, capabilities, frames, metadata, qido, removal, rendered, stow, wado
+from api.dicomweb import bulk, capabilities, frames, metadata, qido, removal, rendered, stow, uri, wado
 from api.document import Document
 from api.guard import Guard
 
@@ -31,7 +31,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
     for module in (health, identity, integrity, quarantine, worklist, priorities, results, page):
         app.include_router(module.router)
-    for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, stow, removal):
+    for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal):
         app.include_router(module.router, prefix="/dicom-web")
     app.mount("/static", StaticFiles(directory=Path(str(files("web"))) / "static"), name="static")
     problems.register(app)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path
+from pydantic import StringConstraints
 
 from storage.records import InstanceUid, SeriesUid, StudyUid
 
-_FORM = Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)
+_PATTERN = r"^[0-9]+(\.[0-9]+)*$"
+_FORM = Path(pattern=_PATTERN, max_length=64)
 
 StudyPath = Annotated[StudyUid, _FORM]
 SeriesPath = Annotated[SeriesUid, _FORM]
 InstancePath = Annotated[InstanceUid, _FORM]
+
+QueryUid = Annotated[str, StringConstraints(pattern=_PATTERN, max_length=64)]

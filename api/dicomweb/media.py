@@ -82,9 +82,8 @@ def _unquoted(value: str) -> str:
 
 def wanted(request: Request) -> list[MediaType]:
     """Return what a request accepts, the most wanted first; ``?accept=`` wins over the header."""
-    text = request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
-    named = parse(text[:MAX_ACCEPT]) if text else [MediaType(name="*/*")]
-    return sorted((one for one in named if one.quality > 0), key=lambda media: -media.quality)
+    text = request.query_params.get("accept")
+    return preferred(text) if text else accepted(request)
 
 
 def choose(request: Request, offers: Sequence[str]) -> Choice:
@@ -99,12 +98,24 @@ def choose(request: Request, offers: Sequence[str]) -> Choice:
     """
     for media in wanted(request):
         for offer in offers:
-            if _covers(media, parse(offer)[0]):
+            if covers(media, parse(offer)[0]):
                 return Choice(offer=offer, transfer_syntax=media.parameters.get("transfer-syntax", ""))
     raise NotAcceptable(f"this resource can be given as {', '.join(offers)}")
 
 
-def _covers(wanted: MediaType, offered: MediaType) -> bool:
+def accepted(request: Request) -> list[MediaType]:
+    """Return what the header of a request accepts, the most wanted first; no header accepts anything."""
+    text = ", ".join(request.headers.getlist("accept"))
+    return preferred(text) if text else [MediaType(name="*/*")]
+
+
+def preferred(text: str) -> list[MediaType]:
+    """Return the media types of a list that are wanted at all, the most wanted first."""
+    return sorted((one for one in parse(text[:MAX_ACCEPT]) if one.quality > 0), key=lambda media: -media.quality)
+
+
+def covers(wanted: MediaType, offered: MediaType) -> bool:
+    """Tell whether a media range holds a media type."""
     if wanted.name in {"*/*", f"{offered.name.partition('/')[0]}/*"}:
         return True
     return wanted.name == offered.name and wanted.root in {"", "*/*", offered.root}

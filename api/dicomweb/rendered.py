@@ -42,12 +42,12 @@ QUALITY: Final = 90
 
 _SERIES: Final = "/studies/{study}/series/{series}"
 _INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
-_TYPES: Final = ("image/jpeg", "image/png")
-_MANY: Final = tuple(f'{media.MULTIPART}; type="{name}"' for name in _TYPES)
-_PICTURES: Final = answers(*_TYPES, *_MANY, problems=(404, 406), also={304: "Not Modified"})
+TYPES: Final = ("image/jpeg", "image/png")
+_MANY: Final = tuple(f'{media.MULTIPART}; type="{name}"' for name in TYPES)
+_PICTURES: Final = answers(*TYPES, *_MANY, problems=(404, 406), also={304: "Not Modified"})
 _METHODS: Final = ["GET", "HEAD"]
-_NUMBER: Final = r"[+-]?([0-9]{1,15}\.?[0-9]{0,15}|\.[0-9]{1,15})([eE][+-]?[0-9]{1,2})?"
-_WINDOW: Final = re.compile(rf"(?P<center>{_NUMBER}),(?P<width>{_NUMBER})(,(?P<function>linear|linear-exact|sigmoid))?")
+NUMBER: Final = r"[+-]?([0-9]{1,15}\.?[0-9]{0,15}|\.[0-9]{1,15})([eE][+-]?[0-9]{1,2})?"
+_WINDOW: Final = re.compile(rf"(?P<center>{NUMBER}),(?P<width>{NUMBER})(,(?P<function>linear|linear-exact|sigmoid))?")
 _FUNCTIONS: Final = "linear, linear-exact or sigmoid"
 _CAPTURES: Final = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage, and the root of its multi-frame kinds."""
@@ -104,7 +104,7 @@ def rendered_instance(
     """Show an instance by its representative frame."""
     asked = picture_of(viewport, window, quality)
     one = instances_of(context, study, series, instance)[0]
-    places = _image(context, one)
+    places = image_of(context, one)
     return _answer(context, request, [(one, places, places.representative)], asked)
 
 
@@ -124,7 +124,7 @@ def rendered_frames(
     """Show frames of an instance."""
     asked, numbers = picture_of(viewport, window, quality), numbers_of(frames)
     one = instances_of(context, study, series, instance)[0]
-    places = _image(context, one)
+    places = image_of(context, one)
     check_numbers(numbers, places)
     return _answer(context, request, [(one, places, number) for number in numbers], asked)
 
@@ -189,7 +189,7 @@ def picture_of(viewport: str | None, window: str | None, quality: int) -> Pictur
         A parameter is malformed, or asks for a picture larger than is made.
     """
     size, crop = _viewport(viewport)
-    return Picture(quality=quality, viewport=size, crop=crop, window=_window(window))
+    return Picture(quality=quality, viewport=size, crop=crop, window=window_of(window))
 
 
 def _thumbnail(viewport: str | None) -> Picture:
@@ -215,7 +215,7 @@ def _viewport(
 
 
 def _crop(parts: Sequence[str]) -> tuple[float | None, float | None, float | None, float | None]:
-    if not all(not part or re.fullmatch(_NUMBER, part) for part in parts):
+    if not all(not part or re.fullmatch(NUMBER, part) for part in parts):
         raise ParameterRejected("the part of the image in viewport is left,top,width,height, each a number or empty")
     left, top, width, height = (float(part) if part else None for part in parts)
     if (left or 0) < 0 or (top or 0) < 0 or width == 0 or height == 0:
@@ -223,7 +223,8 @@ def _crop(parts: Sequence[str]) -> tuple[float | None, float | None, float | Non
     return left, top, width, height
 
 
-def _window(text: str | None) -> Window | None:
+def window_of(text: str | None) -> Window | None:
+    """Return the window that ``center,width[,function]`` tells; `ParameterRejected` for one that no image has."""
     if text is None:
         return None
     found = _WINDOW.fullmatch(text.strip().lower())
@@ -237,11 +238,11 @@ def _window(text: str | None) -> Window | None:
 
 
 # ----------------------------------------------------------------------------------------------------- answering
-_Shown = tuple["InstanceRecord", "Places", int]
+Asked = tuple["InstanceRecord", "Places", int]
 """An instance, where its frames are, and the number of the one to show."""
 
 
-def _image(context: ApiContext, one: InstanceRecord) -> Places:
+def image_of(context: ApiContext, one: InstanceRecord) -> Places:
     """Return where the frames are; 406 for an object that cannot be shown as a picture."""
     places = context.atlas.places(context.archive, one)
     if places is None:
@@ -255,7 +256,7 @@ def _each(context: ApiContext, request: Request, found: list[InstanceRecord], as
         raise NotAcceptable("there is no image here, and no other object is rendered")
     if len(images) > MAX_PICTURES:
         raise ParameterRejected(f"{len(images)} images, {MAX_PICTURES} are rendered at a time: ask for each")
-    shown = [(one, places, places.representative) for one in images for places in [_image(context, one)]]
+    shown = [(one, places, places.representative) for one in images for places in [image_of(context, one)]]
     return _answer(context, request, shown, asked)
 
 
@@ -272,28 +273,38 @@ def _representative(
     return _answer(context, request, [(one, places, places.representative)], asked)
 
 
-def _answer(context: ApiContext, request: Request, shown: list[_Shown], asked: Picture) -> Response:
+def _answer(context: ApiContext, request: Request, shown: list[Asked], asked: Picture) -> Response:
     if len(shown) > MAX_PICTURES:
         raise ParameterRejected(f"{len(shown)} pictures, {MAX_PICTURES} are made at a time")
-    offer = media.choose(request, (*_TYPES, *_MANY) if len(shown) == 1 else _MANY).offer
+    offer = media.choose(request, (*TYPES, *_MANY) if len(shown) == 1 else _MANY).offer
     media_type = media.parse(offer)[0].root
+    if offer in TYPES:
+        return show(context, request, shown[0], replace(asked, media_type=media_type))
     numbers = ",".join(str(number) for _, _, number in shown)
     tag = strong_tag(context, offer, [one for one, _, _ in shown], numbers, str(asked))
     held = unchanged(request, tag)
     if held is not None:
         return held
-    headers = {"ETag": tag, **_warning(context, request)}
+    headers = {"ETag": tag, **warning(context, request)}
     picture = replace(asked, media_type=media_type)
     made = (_rendered(context, one, picture) for one in shown)
-    if offer in _TYPES:
-        return stream(request, made, media_type, headers)
-    return stream(
-        request, _parts(context, shown, made, media_type, body := Related(media_type, tag)), body.media_type, headers
-    )
+    body = Related(media_type, tag)
+    return stream(request, _parts(context, shown, made, media_type, body), body.media_type, headers)
+
+
+def show(context: ApiContext, request: Request, shown: Asked, picture: Picture) -> Response:
+    """Answer with one picture, in its own media type."""
+    one, _, number = shown
+    tag = strong_tag(context, picture.media_type, [one], str(number), str(picture))
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    headers = {"ETag": tag, **warning(context, request)}
+    return stream(request, iter((_rendered(context, shown, picture),)), picture.media_type, headers)
 
 
 def _parts(
-    context: ApiContext, shown: list[_Shown], made: Iterator[bytes], media_type: str, body: Related
+    context: ApiContext, shown: list[Asked], made: Iterator[bytes], media_type: str, body: Related
 ) -> Iterator[bytes]:
     for (one, _, number), picture in zip(shown, made, strict=True):
         where = f"{instance_url(context, one)}/frames/{number}/rendered"
@@ -301,7 +312,7 @@ def _parts(
     yield body.end()
 
 
-def _rendered(context: ApiContext, shown: _Shown, picture: Picture) -> bytes:
+def _rendered(context: ApiContext, shown: Asked, picture: Picture) -> bytes:
     one, places, number = shown
     read, _ = reader(context.archive, one)
     if places.header_bytes > MAX_HEADER_BYTES:
@@ -322,7 +333,7 @@ def _rendered(context: ApiContext, shown: _Shown, picture: Picture) -> bytes:
     return context.decoders.run(job)
 
 
-def _warning(context: ApiContext, request: Request) -> dict[str, str]:
+def warning(context: ApiContext, request: Request) -> dict[str, str]:
     """Say which parameters were passed over (PS3.18 8.3.5: those not supported are ignored)."""
     ignored = [name for name in ("annotation", "charset", "iccprofile") if name in request.query_params]
     if not ignored:

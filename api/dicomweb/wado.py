@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +56,7 @@ def retrieve_instance(
     found = instances_of(context, study, series, instance)
     choice = media.choose(request, (_FILES, media.DICOM, media.ZIP))
     return (
-        _alone(context, request, choice, found[0])
+        alone(context, request, choice, found[0])
         if choice.offer == media.DICOM
         else _many(context, request, choice, found)
     )
@@ -83,10 +83,17 @@ def _many(context: ApiContext, request: Request, choice: media.Choice, found: li
     return stream(request, pieces, body.media_type, {"ETag": tag})
 
 
-def _alone(context: ApiContext, request: Request, choice: media.Choice, one: InstanceRecord) -> Response:
+def alone(
+    context: ApiContext,
+    request: Request,
+    choice: media.Choice,
+    one: InstanceRecord,
+    more: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with one instance as a DICOM file; `more` are further headers."""
     _admit(choice, [one])
     tag = strong_tag(context, choice.offer, [one])
-    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{one.sop_instance_uid}.dcm"'}
+    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{one.sop_instance_uid}.dcm"', **(more or {})}
     held = unchanged(request, tag)
     if held is not None or not is_for_web(one.transfer_syntax_uid):
         return held or stream(request, _file(context, one), media.DICOM, headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from api.dicomweb import frames, qido, rendered, stow
+from api.dicomweb import frames, qido, rendered, stow, uri
 from api.dicomweb.model import BULK_BYTES
 from imaging.decoders import Limits
 from imaging.jobs import MAX_FRAME_BYTES
@@ -45,6 +45,6 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 
 def test_every_route_is_named() -> None:
-    for route in (*qido.router.routes, *stow.router.routes):
+    for route in (*qido.router.routes, *stow.router.routes, *uri.router.routes):
         path = route.path.replace("{study}", "{s}").replace("{series}", "{e}")  # type: ignore[attr-defined]
         assert f"{path}`" in STATEMENT.replace("{study}", "{s}")
