@@ -103,17 +103,20 @@ def _rle(form: FrameForm, frame: bytes) -> Samples:
 
 def _jpeg(form: FrameForm, frame: bytes) -> Samples:
     """Decode JPEG of 8 to 16 bits; a lossy frame said to be YBR comes out as RGB, a lossless one as it is."""
-    _check(form, jpeg_extent(frame))
+    extent = jpeg_extent(frame)
+    _check(form, extent)
     if form.samples == 1 or not form.lossy:
         kind = "GRAYSCALE" if form.samples == 1 else "RGB"
-        return _fit(form, imagecodecs.jpeg8_decode(frame, colorspace=kind, outcolorspace=kind))
+        decoded = imagecodecs.jpeg8_decode(frame, colorspace=kind, outcolorspace=kind)
+        return _fit(form, _extended(form, decoded, extent.bits))
     told = "YCBCR" if form.photometric.startswith("YBR") else None  # else as the JPEG's own markers say
     return _fit(form, imagecodecs.jpeg8_decode(frame, colorspace=told, outcolorspace="RGB"))
 
 
 def _jpeg_ls(form: FrameForm, frame: bytes) -> Samples:
-    _check(form, jpeg_extent(frame))
-    return _fit(form, imagecodecs.jpegls_decode(frame))
+    extent = jpeg_extent(frame)
+    _check(form, extent)
+    return _fit(form, _extended(form, imagecodecs.jpegls_decode(frame), extent.bits))
 
 
 def _jpeg_2000(form: FrameForm, frame: bytes) -> Samples:
@@ -124,6 +127,11 @@ def _jpeg_2000(form: FrameForm, frame: bytes) -> Samples:
     if (decoded.dtype.kind == "i") != form.signed:  # scanners write one sign and another into the attributes
         decoded = _sign(decoded, extent.bits, signed=form.signed)
     return _fit(form, decoded)
+
+
+def _extended(form: FrameForm, values: Samples, bits: int) -> Samples:
+    """Give signed samples their sign, where the codestream holds `bits` of their two's complement and no sign."""
+    return _sign(values, bits, signed=True) if form.signed else values
 
 
 def _sign(values: Samples, bits: int, *, signed: bool) -> Samples:

@@ -37,7 +37,7 @@ class Limits:
 
 
 class Decoders:
-    """Decodes and renders frames elsewhere; processes start at the first need.  Used by any number of threads."""
+    """Decodes, encodes and renders frames elsewhere; processes start at the first need.  For any number of threads."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -48,8 +48,10 @@ class Decoders:
         for decoder in self._all:
             self._idle.put(decoder)
 
-    def run(self, job: Job) -> bytes:
-        """Return the samples or the picture that `job` asks for.
+    def run(self, job: Job, *, patient: bool = False) -> bytes:
+        """Return the samples, the frame or the picture that `job` asks for.
+
+        One who is `patient`, whose own answer has begun, waits for a place in the queue as for a decoder.
 
         Raises
         ------
@@ -63,7 +65,7 @@ class Decoders:
             No process can be started.
         """
         job.form.check()
-        if not self._places.acquire(blocking=False):
+        if not self._places.acquire(timeout=self.limits.wait_s if patient else 0):
             raise DecodersBusy
         try:
             decoder = self._take()

@@ -57,8 +57,7 @@ def shown(job: Render, samples: Samples) -> Shown:
 def _colour(form: FrameForm, samples: Samples) -> Shown:
     spare = max(0, form.bits_stored - 8)
     eight = (samples >> spare).astype(np.uint8)
-    decoded_to_rgb = (form.codec == "jpeg" and form.lossy) or form.photometric in {"RGB", "YBR_RCT", "YBR_ICT"}
-    if decoded_to_rgb:
+    if form.decoded_photometric == "RGB":
         return eight
     if not form.photometric.startswith("YBR"):
         raise DecodeRefused("no colour model that is rendered here")

@@ -11,6 +11,8 @@ MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 """What one frame may hold once decoded; a mammogram holds 30 MB, a whole-slide tile 1 MB."""
 
 _BITS: Final = frozenset({1, 8, 16, 32, 64})
+_TRANSFORMED: Final = frozenset({"YBR_RCT", "YBR_ICT"})
+"""What JPEG 2000 makes of RGB, and its decoder RGB of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,9 +44,21 @@ class FrameForm:
         return self.rows * self.columns * samples * self.bits_allocated
 
     @property
+    def decoded_bits(self) -> int:
+        """The bits of one frame that is decoded, chrominance in full."""
+        return self.rows * self.columns * self.samples * self.bits_allocated
+
+    @property
     def decoded_bytes(self) -> int:
-        """The bytes of one frame that is decoded, chrominance in full."""
-        return (self.rows * self.columns * self.samples * self.bits_allocated + 7) // 8
+        """The bytes of one frame that is decoded."""
+        return (self.decoded_bits + 7) // 8
+
+    @property
+    def decoded_photometric(self) -> str:
+        """The photometric interpretation of the samples once they are decoded, chrominance in full."""
+        if self.samples == 3 and ((self.codec == "jpeg" and self.lossy) or self.photometric in _TRANSFORMED):
+            return "RGB"
+        return "YBR_FULL" if self.samples == 3 and self.photometric == "YBR_FULL_422" else self.photometric
 
     def check(self) -> FrameForm:
         """Return the form, if a frame can have it.
@@ -96,6 +110,15 @@ class Decode:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Encode:
+    """Ask for a frame compressed anew, without a loss."""
+
+    form: FrameForm
+    frame: bytes
+    encoder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Render:
     """Ask for a picture of a frame; `header` is the data set before its pixels, `number` counts from 1."""
 
@@ -108,4 +131,4 @@ class Render:
     picture: Picture
 
 
-Job = Decode | Render
+Job = Decode | Encode | Render

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from imaging.codecs import decode, layout
 from imaging.display import shown
-from imaging.jobs import Decode, Job
+from imaging.encoders import encode as compress
+from imaging.jobs import Decode, Encode, Job
 from imaging.picture import encode, framed
 
 
 def do(job: Job) -> bytes:
-    """Return a frame's samples, or a picture of it.
+    """Return a frame's samples, the frame compressed anew, or a picture of it.
 
     Raises
     ------
@@ -19,4 +20,6 @@ def do(job: Job) -> bytes:
     samples = decode(job.form, job.frame)
     if isinstance(job, Decode):
         return layout(job.form, samples)
+    if isinstance(job, Encode):
+        return compress(job.form, samples, job.encoder)
     return encode(framed(shown(job, samples), job.picture), job.picture)

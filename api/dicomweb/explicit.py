@@ -57,11 +57,16 @@ def explicit_little(source: Source, encoding: Encoding, *, signed: bool) -> Iter
         As `walk`.
     """
     for step in walk(source, encoding, signed=signed):
-        if step.kind is not Kind.VALUE:
-            yield from _framed(source, step)
-        elif step.tag & 0xFFFF:
-            yield _head(step)
-            yield from value_pieces(source, step)
+        yield from reframed(source, step)
+
+
+def reframed(source: Source, step: Step) -> Iterator[bytes]:
+    """Yield one step as explicit VR little endian; nothing for a group length."""
+    if step.kind is not Kind.VALUE:
+        yield from _framed(source, step)
+    elif step.tag & 0xFFFF:
+        yield head(step.tag, step.vr.encode(), step.length)
+        yield from value_pieces(source, step)
 
 
 def value_pieces(source: Source, step: Step) -> Iterable[bytes]:
@@ -79,13 +84,14 @@ def _swapped(piece: bytes, unit: str) -> bytes:
     return values.tobytes() + piece[whole:]
 
 
-def _head(step: Step) -> bytes:
-    group, element, vr = step.tag >> 16, step.tag & 0xFFFF, step.vr.encode()
-    if vr in SHORT_FORM and step.length <= 0xFFFF:
-        return _SHORT.pack(group, element, vr, step.length)
+def head(tag: int, vr: bytes, length: int) -> bytes:
+    """Return what stands before a value of this length."""
+    group, element = tag >> 16, tag & 0xFFFF
+    if vr in SHORT_FORM and length <= 0xFFFF:
+        return _SHORT.pack(group, element, vr, length)
     if vr in SHORT_FORM:  # too long for its VR's two bytes (PS3.5 6.2.2 note 2)
         vr = b"UN"
-    return _LONG.pack(group, element, vr, 0, step.length)
+    return _LONG.pack(group, element, vr, 0, length)
 
 
 def _framed(source: Source, step: Step) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""WADO-RS frames and pixel data: as they are stored, or decoded to native little endian (PS3.18 10.4.1.1.6, 8.7.3)."""
+"""WADO-RS frames and pixel data: as stored, decoded to native little endian, or compressed anew (PS3.18 10.4.1.1.6)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from api.answers import unchanged
 from api.context import ApiContext, Context
 from api.dicomweb import media
+from api.dicomweb.composed import SYNTAXES
 from api.dicomweb.described import answers
 from api.dicomweb.explicit import EXPLICIT_LITTLE_UID
 from api.dicomweb.kept import instance_url, instances_of
@@ -22,8 +23,9 @@ from api.dicomweb.source import Read, reader
 from api.dicomweb.streams import stream, strong_tag
 from api.errors import NotAcceptable, ParameterRejected
 from api.uids import InstancePath, SeriesPath, StudyPath
-from imaging import Decode
+from imaging import Decode, Encode
 from imaging.syntaxes import syntax_of
+from imaging.targets import TARGETS, unfit
 from storage.errors import CatalogueUnknown
 
 if TYPE_CHECKING:
@@ -37,7 +39,15 @@ MAX_LISTED: Final = 1000
 _LIST: Final = re.compile(r"[0-9]{1,10}(,[0-9]{1,10})*")
 _INSTANCE: Final = "/studies/{study}/series/{series}/instances/{instance}"
 _VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
-_ANSWERS: Final = answers(_VALUES, media.OCTETS, problems=(404, 406), also={304: "Not Modified"})
+_COMPRESSED: Final = ("image/jphc", "image/jp2", "image/jls", "image/dicom-rle")
+_ANSWERS: Final = answers(
+    _VALUES,
+    *(f'{media.MULTIPART}; type="{name}"' for name in _COMPRESSED),
+    media.OCTETS,
+    *_COMPRESSED,
+    problems=(404, 406),
+    also={304: "Not Modified"},
+)
 _ANY_TYPE: Final = frozenset({"", "*/*"})
 
 
@@ -47,8 +57,9 @@ class Given:
 
     media_type: str
     transfer_syntax_uid: str
-    decoded: bool
     multipart: bool
+    decoded: bool = False
+    encoder: str = ""
 
 
 @router.api_route(f"{_INSTANCE}/frames/{{frames}}", methods=["GET", "HEAD"], responses=_ANSWERS)
@@ -73,12 +84,12 @@ def retrieve_pixels(
     """Retrieve the pixel data of an instance: native as one value, encapsulated frame by frame."""
     one = instances_of(context, study, series, instance)[0]
     places = places_of(context, one)
-    given = _negotiated(request, one, places, alone=places.is_native or places.count == 1)
+    given = _negotiated(request, one, places, alone=places.count == 1, value=places.is_native)
     tag = strong_tag(context, f"{given}", [one], "pixeldata")
     held = unchanged(request, tag)
     if held is not None:
         return held
-    if not places.is_native:
+    if not places.is_native or given.encoder:
         return _frames(context, request, _Asked(one, places, given, tag), range(1, places.count + 1))
     read, _ = reader(context.archive, one)
     pieces = whole_value(read, places)
@@ -131,7 +142,7 @@ class _Asked(NamedTuple):
 def _frames(context: ApiContext, request: Request, asked: _Asked, numbers: Iterable[int]) -> Response:
     one, places, given, tag = asked
     read, _ = reader(context.archive, one)
-    frames = ((number, _pieces(context, read, places, number, decoded=given.decoded)) for number in numbers)
+    frames = ((number, _pieces(context, read, places, number, given)) for number in numbers)
     if not given.multipart:
         return stream(request, next(frames)[1], given.media_type, {"ETag": tag})
     body, url = Related(given.media_type, tag), f"{instance_url(context, one)}/frames"
@@ -139,8 +150,11 @@ def _frames(context: ApiContext, request: Request, asked: _Asked, numbers: Itera
     return stream(request, chain(chain.from_iterable(parts), body.last()), body.media_type, {"ETag": tag})
 
 
-def _pieces(context: ApiContext, read: Read, places: Places, number: int, *, decoded: bool) -> Iterator[bytes]:
-    if decoded:
+def _pieces(context: ApiContext, read: Read, places: Places, number: int, given: Given) -> Iterator[bytes]:
+    if given.encoder:
+        frame = frame_bytes(read, places, number)
+        yield context.decoders.run(Encode(form=places.form, frame=frame, encoder=given.encoder))
+    elif given.decoded:
         yield context.decoders.run(Decode(form=places.form, frame=frame_bytes(read, places, number)))
     else:
         yield from stored_pieces(read, places, number)
@@ -151,8 +165,10 @@ def _declared(given: Given) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------- negotiating
-def _negotiated(request: Request, one: InstanceRecord, places: Places, *, alone: bool) -> Given:
-    """Return the most wanted form that can be given; a single part needs to stand `alone`.
+def _negotiated(request: Request, one: InstanceRecord, places: Places, *, alone: bool, value: bool = False) -> Given:
+    """Return the most wanted form that can be given.
+
+    A single part needs to stand `alone`; native pixels as one `value` may do so however many frames there are.
 
     Raises
     ------
@@ -162,47 +178,52 @@ def _negotiated(request: Request, one: InstanceRecord, places: Places, *, alone:
     for wanted in media.wanted(request):
         multipart = wanted.name in {"*/*", "multipart/*", media.MULTIPART}
         root = (wanted.root if wanted.name == media.MULTIPART else "") if multipart else wanted.name
-        if multipart or alone:
-            given = _given(root, wanted.parameters.get("transfer-syntax", ""), one, places, multipart=multipart)
-            if given is not None:
-                return given
-    raise NotAcceptable(_offered(one, places, alone=alone))
+        given = _given(root, wanted.parameters.get("transfer-syntax", ""), one, places, multipart=multipart)
+        if given is not None and (multipart or alone or (value and not given.encoder)):
+            return given
+    raise NotAcceptable(_offered(one, places, alone=alone or value))
 
 
 def _given(root: str, transfer_syntax: str, one: InstanceRecord, places: Places, *, multipart: bool) -> Given | None:
     """Return the form for one media type that is accepted, None where it cannot be given."""
-    form, stored = places.form, syntax_of(one.transfer_syntax_uid)
-    native = Given(
-        media_type=media.OCTETS,
-        transfer_syntax_uid=EXPLICIT_LITTLE_UID,
-        decoded=form.codec != "native",
-        multipart=multipart,
-    )
+    codec, stored = places.form.codec, syntax_of(one.transfer_syntax_uid)
     octets = root in {media.OCTETS, "application/*"} or root in _ANY_TYPE
-    if form.codec == "native":
-        return native if octets and transfer_syntax in {"", "*", EXPLICIT_LITTLE_UID} else None
-    if octets and form.codec and transfer_syntax in {"", EXPLICIT_LITTLE_UID}:
-        return native
+    to_native = {"", EXPLICIT_LITTLE_UID} if codec != "native" else {"", "*", EXPLICIT_LITTLE_UID}
+    if octets and codec and transfer_syntax in to_native:
+        return Given(
+            media_type=media.OCTETS,
+            transfer_syntax_uid=EXPLICIT_LITTLE_UID,
+            decoded=codec != "native",
+            multipart=multipart,
+        )
     # Lossy or opaque frames may go out in their stored form where none is named (PS3.18 8.7.3.4).
     as_kept = {"*", one.transfer_syntax_uid}
     if not octets or root in _ANY_TYPE:
         as_kept.add("")
     named = root in {stored.media_type.lower(), f"{stored.media_type.partition('/')[0]}/*"}
-    if transfer_syntax not in as_kept or not (octets or named):
+    if codec != "native" and transfer_syntax in as_kept and (octets or named):
+        return Given(media_type=stored.media_type, transfer_syntax_uid=one.transfer_syntax_uid, multipart=multipart)
+    return _encoded(root, transfer_syntax, places, multipart=multipart)
+
+
+def _encoded(root: str, transfer_syntax: str, places: Places, *, multipart: bool) -> Given | None:
+    """Return the form of frames that are compressed anew: what is named, or the media type's own transfer syntax."""
+    uid = SYNTAXES.get(root, "") if transfer_syntax in {"", "*"} else transfer_syntax
+    target = syntax_of(uid)
+    fitting = uid in TARGETS and places.form.codec and not unfit(places.form, target.encoder)
+    if not fitting or root not in {target.media_type, "image/*", media.OCTETS, *_ANY_TYPE}:
         return None
-    return Given(
-        media_type=stored.media_type,
-        transfer_syntax_uid=one.transfer_syntax_uid,
-        decoded=False,
-        multipart=multipart,
-    )
+    return Given(media_type=target.media_type, transfer_syntax_uid=uid, encoder=target.encoder, multipart=multipart)
 
 
 def _offered(one: InstanceRecord, places: Places, *, alone: bool) -> str:
-    stored = syntax_of(one.transfer_syntax_uid)
-    forms = [f"{media.OCTETS}; transfer-syntax={EXPLICIT_LITTLE_UID}"] if places.form.codec else []
-    if places.form.codec != "native":
-        forms.append(f"{stored.media_type}; transfer-syntax={one.transfer_syntax_uid}")
-    why = "" if places.form.codec else f"; frames in {one.transfer_syntax_uid} are not decoded"
+    form, stored = places.form, syntax_of(one.transfer_syntax_uid)
+    forms = {EXPLICIT_LITTLE_UID: media.OCTETS} if form.codec else {}
+    if form.codec != "native":
+        forms[one.transfer_syntax_uid] = stored.media_type
+    if form.codec:
+        forms |= {uid: syntax_of(uid).media_type for uid, encoder in TARGETS.items() if not unfit(form, encoder)}
+    named = ", ".join(f"{media_type}; transfer-syntax={uid}" for uid, media_type in forms.items())
+    why = "" if form.codec else f"; frames in {one.transfer_syntax_uid} are not decoded: {stored.reason}"
     single = " or alone" if alone else ""
-    return f"these frames can be given in {media.MULTIPART}{single} as {', '.join(forms)}{why}"
+    return f"these frames can be given in {media.MULTIPART}{single} as {named}{why}"

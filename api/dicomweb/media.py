@@ -45,14 +45,10 @@ class MediaType:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """What is given: one of the offers, in which transfer syntax (empty: whichever)."""
+    """What is given: one of the offers, in which transfer syntaxes, the most wanted first (empty: whichever)."""
 
     offer: str
-    transfer_syntax: str = ""
-
-    def admits(self, transfer_syntax_uid: str) -> bool:
-        """Tell whether an object in this transfer syntax is what was asked for."""
-        return self.transfer_syntax in {"", "*", transfer_syntax_uid}
+    transfer_syntaxes: tuple[str, ...] = ("",)
 
 
 def weight(text: str) -> float:
@@ -96,11 +92,17 @@ def choose(request: Request, offers: Sequence[str]) -> Choice:
     NotAcceptable
         Nothing that is accepted is offered.
     """
-    for media in wanted(request):
+    named = wanted(request)
+    for media in named:
         for offer in offers:
             if covers(media, parse(offer)[0]):
-                return Choice(offer=offer, transfer_syntax=media.parameters.get("transfer-syntax", ""))
+                return Choice(offer=offer, transfer_syntaxes=_syntaxes(named, parse(offer)[0]))
     raise NotAcceptable(f"this resource can be given as {', '.join(offers)}")
+
+
+def _syntaxes(named: Sequence[MediaType], offered: MediaType) -> tuple[str, ...]:
+    """Return every transfer syntax in which an offer is accepted."""
+    return tuple(media.parameters.get("transfer-syntax", "") for media in named if covers(media, offered))
 
 
 def accepted(request: Request) -> list[MediaType]:

@@ -10,7 +10,7 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -73,6 +73,8 @@ class Places:
     borders: Sequence[int]
     representative: int
     burned_in: bool
+    has_icon_fragments: bool = False
+    """Whether a sequence before the pixels holds compressed pixels too."""
 
     @property
     def is_native(self) -> bool:
@@ -128,10 +130,11 @@ def locate(read: Read, size: int, transfer_syntax_uid: str) -> Places | None:
     source = Source(_growing(read), size, window=1)
     values: dict[int, bytes] = {}
     offsets = pixels = None
-    depth = 0
+    depth, has_icon_fragments = 0, False
     for step in walk(source, encoding_of(transfer_syntax_uid), until_pixels=True):
         depth += {Kind.SEQUENCE: 1, Kind.SEQUENCE_END: -1}.get(step.kind, 0)
         if depth or step.kind not in {Kind.VALUE, Kind.ENCAPSULATED}:
+            has_icon_fragments |= step.kind is Kind.ENCAPSULATED
             continue
         if step.tag in PIXELS:
             pixels = step
@@ -141,7 +144,9 @@ def locate(read: Read, size: int, transfer_syntax_uid: str) -> Places | None:
             values[step.tag] = source.take(step.start, step.length)
     if pixels is None or _ROWS not in values:
         return None
-    return _places(read, size, _Told(values, pixels, offsets, transfer_syntax_uid))
+    return replace(
+        _places(read, size, _Told(values, pixels, offsets, transfer_syntax_uid)), has_icon_fragments=has_icon_fragments
+    )
 
 
 def _growing(read: Read) -> Read:
@@ -231,7 +236,7 @@ def _borders(read: Read, size: int, told: _Told, count: int) -> Sequence[int]:
     """Return where each encapsulated frame begins, and where the last one ends at the latest."""
     pixels, offsets = told.pixels, told.offsets
     heads = Source(read, size, window=_HEAD_READ)
-    table_length = _item_length(heads, pixels.start)
+    table_length = item_length(heads, pixels.start)
     if table_length is None:
         raise PixelsUnreadable("the pixels have no offset table item")
     first = pixels.start + 8 + table_length
@@ -266,7 +271,7 @@ def _from_table(table: array[int], first: int, size: int) -> Sequence[int]:
 def _walked(heads: Source, position: int, count: int) -> Sequence[int]:
     """Return the borders of `count` frames by their fragments: one each, or begun by what an image begins with."""
     fragments, starts = array("Q"), array("Q")
-    while (length := _item_length(heads, position)) is not None:
+    while (length := item_length(heads, position)) is not None:
         fragments.append(position)
         if heads.take(position + 8, min(length, 8)).startswith(_STARTS):
             starts.append(position)
@@ -280,7 +285,7 @@ def _walked(heads: Source, position: int, count: int) -> Sequence[int]:
     return borders
 
 
-def _item_length(heads: Source, position: int) -> int | None:
+def item_length(heads: Source, position: int) -> int | None:
     """Return the length of a fragment, None at the delimiter behind the last one."""
     group, element, length = _HEAD.unpack(heads.take(position, 8))
     tag = group << 16 | element
@@ -313,7 +318,7 @@ def whole_value(read: Read, places: Places) -> Iterator[bytes]:
 def _fragments(read: Read, start: int, end: int) -> Iterator[bytes]:
     heads = Source(_until(read, end), end, window=min(end - start, _ONE_READ))
     position = start
-    while position < end and (length := _item_length(heads, position)) is not None:
+    while position < end and (length := item_length(heads, position)) is not None:
         yield from heads.pieces(position + 8, length)
         position += 8 + length
 

@@ -14,6 +14,7 @@ from api.context import ApiContext, Context
 from api.dicomweb import media
 from api.dicomweb.described import answers
 from api.dicomweb.forms import FORMS, give_at_once
+from api.dicomweb.kept import leaves_as
 from api.dicomweb.model import DataSet, element
 from api.errors import ParameterRejected
 from api.uids import SeriesPath, StudyPath
@@ -310,7 +311,7 @@ _INSTANCE: Final[Mapping[str, _Read]] = {
     "Rows": _field("rows"),
     "Columns": _field("columns"),
     "BitsAllocated": _always(None),
-    "AvailableTransferSyntaxUID": _field("transfer_syntax_uid"),
+    "AvailableTransferSyntaxUID": leaves_as,
 }
 """PS3.18 10.6.3.3: what an answer always carries; what the catalogue does not hold goes out empty."""
 

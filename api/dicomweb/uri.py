@@ -130,7 +130,7 @@ def _given(request: Request, asked: Asked, offers: Sequence[str]) -> media.Choic
             offered = media.MediaType(name=offer)
             if media.covers(one, offered) and any(media.covers(ranged, offered) for ranged in accepted):
                 syntax = asked.transfer_syntax or one.parameters.get("transfer-syntax", "")
-                return media.Choice(offer=offer, transfer_syntax=syntax)
+                return media.Choice(offer=offer, transfer_syntaxes=(syntax,))
     raise NotAcceptable(f"this object can be given as {', '.join(offers)}")
 
 

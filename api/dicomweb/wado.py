@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from api.dicomweb.multipart import Related
 from api.dicomweb.ranges import Whole, partial
 from api.dicomweb.source import PIECE, Checked, Source
 from api.dicomweb.streams import gathered, stream, strong_tag, withheld
+from api.dicomweb.transcoded import MADE, refusal, transcoded
 from api.dicomweb.zipped import zipped
 from api.errors import NotAcceptable
 from api.uids import InstancePath, SeriesPath, StudyPath
@@ -67,18 +68,19 @@ def _several(context: ApiContext, request: Request, found: list[InstanceRecord])
 
 
 def _many(context: ApiContext, request: Request, choice: media.Choice, found: list[InstanceRecord]) -> Response:
-    _admit(choice, found)
-    tag = strong_tag(context, choice.offer, found)
+    given = _syntaxes(context, choice, found)
+    tag = _tag(context, choice, found, given)
     held = unchanged(request, tag)
     if held is not None:
         return held
+    files = ((one, syntax, _file(context, one, syntax)) for one, syntax in zip(found, given, strict=True))
     if choice.offer == media.ZIP:
-        files = ((f"{one.series_instance_uid}/{one.sop_instance_uid}.dcm", _file(context, one)) for one in found)
+        members = ((f"{one.series_instance_uid}/{one.sop_instance_uid}.dcm", pieces) for one, _, pieces in files)
         name = found[0].study_instance_uid
         told = {"ETag": tag, "Content-Disposition": f'attachment; filename="{name}.zip"'}
-        return stream(request, zipped(files), media.ZIP, told)
+        return stream(request, zipped(members), media.ZIP, told)
     body = Related(media.DICOM, tag)
-    parts = (body.part(f"{media.DICOM}; transfer-syntax={leaves_as(one)}", _file(context, one)) for one in found)
+    parts = (body.part(f"{media.DICOM}; transfer-syntax={syntax}", pieces) for _, syntax, pieces in files)
     pieces = chain(chain.from_iterable(parts), body.last())
     return stream(request, pieces, body.media_type, {"ETag": tag})
 
@@ -91,30 +93,54 @@ def alone(
     more: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with one instance as a DICOM file; `more` are further headers."""
-    _admit(choice, [one])
-    tag = strong_tag(context, choice.offer, [one])
+    (syntax,) = _syntaxes(context, choice, [one])
+    tag = _tag(context, choice, [one], [syntax])
     headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{one.sop_instance_uid}.dcm"', **(more or {})}
     held = unchanged(request, tag)
-    if held is not None or not is_for_web(one.transfer_syntax_uid):
-        return held or stream(request, _file(context, one), media.DICOM, headers)
+    if held is not None or syntax != one.transfer_syntax_uid:
+        return held or stream(request, _file(context, one, syntax), media.DICOM, headers)
     headers |= {"Content-Length": str(one.size_bytes), "Accept-Ranges": "bytes"}
     whole = Whole(size=one.size_bytes, media_type=media.DICOM, tag=tag, read=_Span(context, one))
-    return partial(request, whole, headers) or stream(request, _file(context, one), media.DICOM, headers)
+    return partial(request, whole, headers) or stream(request, _file(context, one, syntax), media.DICOM, headers)
 
 
-def _admit(choice: media.Choice, found: Iterable[InstanceRecord]) -> None:
-    """Refuse what would need transcoding."""
-    refused = {syntax for one in found if not choice.admits(syntax := leaves_as(one))}
-    if refused:
-        raise NotAcceptable(f"kept in {', '.join(sorted(refused))} and given in no other transfer syntax")
+def _syntaxes(context: ApiContext, choice: media.Choice, found: Sequence[InstanceRecord]) -> list[str]:
+    """Return the transfer syntax that each instance is given in: the most wanted of those that it can be given in.
+
+    Raises
+    ------
+    NotAcceptable
+        One can be given in none of them.
+    """
+    return [_syntax(context, choice, one) for one in found]
 
 
-def _file(context: ApiContext, instance: InstanceRecord) -> Iterator[bytes]:
-    """Yield an instance as a DICOM file; the last piece is held until the digest has been found right."""
-    made = (
-        context.archive.chunks(instance) if is_for_web(instance.transfer_syntax_uid) else _reencoded(context, instance)
+def _syntax(context: ApiContext, choice: media.Choice, one: InstanceRecord) -> str:
+    own, why = leaves_as(one), ""
+    for wanted in choice.transfer_syntaxes:
+        if wanted in {"", "*", own}:
+            return own
+        why = refusal(context, one, wanted)
+        if not why:
+            return wanted
+    others = sorted(uid for uid in MADE - {own} if not refusal(context, one, uid))
+    raise NotAcceptable(
+        f"kept in {own} and not given in what is asked for: {why}; given in {', '.join([own, *others])}"
     )
-    return withheld(made)
+
+
+def _tag(context: ApiContext, choice: media.Choice, found: Sequence[InstanceRecord], given: Sequence[str]) -> str:
+    as_kept = all(syntax == leaves_as(one) for one, syntax in zip(found, given, strict=True))
+    return strong_tag(context, choice.offer, found, *([] if as_kept else given))
+
+
+def _file(context: ApiContext, instance: InstanceRecord, syntax: str) -> Iterator[bytes]:
+    """Yield an instance as a DICOM file; the last piece is held until the digest has been found right."""
+    if syntax != leaves_as(instance):
+        return withheld(transcoded(context, instance, syntax))
+    if is_for_web(instance.transfer_syntax_uid):
+        return withheld(context.archive.chunks(instance))
+    return withheld(_reencoded(context, instance))
 
 
 def _reencoded(context: ApiContext, instance: InstanceRecord) -> Iterator[bytes]:

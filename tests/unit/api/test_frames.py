@@ -90,7 +90,7 @@ def test_compressed_frames_go_out_decoded_where_nothing_else_is_asked_for(
         f'multipart/related; type="image/jls"; transfer-syntax={JPEG_LS}',
         'multipart/related; type="image/jls"; transfer-syntax=*',
         'multipart/related; type="image/*"',
-        f'multipart/related; type="image/jp2", {OHIF};q=0.5',
+        f'multipart/related; type="image/jpeg", {OHIF};q=0.5',
     ],
 )
 def test_compressed_frames_go_out_as_stored_where_that_is_asked_for(client: TestClient, accept: str) -> None:
@@ -117,7 +117,7 @@ def test_frames_that_nothing_decodes_go_out_as_stored_or_not_at_all(client: Test
     assert f"image/jpx; transfer-syntax={OPAQUE}" in refused.json()["detail"]
 
 
-@pytest.mark.parametrize("accept", ["multipart/related; type=image/jp2", "image/png", "application/dicom+json"])
+@pytest.mark.parametrize("accept", ["multipart/related; type=image/jpeg", "image/png", "application/dicom+json"])
 def test_a_form_that_is_not_had_is_406_and_tells_of_those_that_are(client: TestClient, accept: str) -> None:
     requests.store(client, compressed())
     refused = get(client, "frames/1", accept)

@@ -27,11 +27,11 @@ def request(accept: str | None, query: str = "") -> Request:
         ('Multipart/Related; Type="application/dicom"; boundary=*', Choice(offer=FILES)),
         (
             'multipart/related; type="application/dicom"; transfer-syntax=*',
-            Choice(offer=FILES, transfer_syntax="*"),
+            Choice(offer=FILES, transfer_syntaxes=("*",)),
         ),
         (
             "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90",
-            Choice(offer="application/dicom", transfer_syntax="1.2.840.10008.1.2.4.90"),
+            Choice(offer="application/dicom", transfer_syntaxes=("1.2.840.10008.1.2.4.90",)),
         ),
         ("image/jpeg, application/dicom;q=0.5", Choice(offer="application/dicom")),
         ("application/dicom;q=0.1, multipart/related;q=0.9", Choice(offer=FILES)),

@@ -76,9 +76,9 @@ def test_what_is_not_here_is_404(client: TestClient, slices: list[Dataset], path
 
 
 @pytest.mark.parametrize(
-    "accept", ["image/jpeg", "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90", "application/dicom+xml"]
+    "accept", ["image/jpeg", "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.91", "application/dicom+xml"]
 )
-def test_what_would_need_transcoding_is_not_acceptable(client: TestClient, slices: list[Dataset], accept: str) -> None:
+def test_what_is_not_made_here_is_not_acceptable(client: TestClient, slices: list[Dataset], accept: str) -> None:
     assert client.get(ONE, headers={"Accept": accept}).status_code == 406
 
 
