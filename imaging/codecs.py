@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from imaging.codestream import Extent, jpeg2000_extent, jpeg_extent
+from imaging.codestream import Extent, jpeg2000_extent, jpeg_extent, jpeg_xl_size
 from imaging.errors import DecodeRefused
 
 if TYPE_CHECKING:
@@ -129,6 +129,15 @@ def _jpeg_2000(form: FrameForm, frame: bytes) -> Samples:
     return _fit(form, decoded)
 
 
+def _jpeg_xl(form: FrameForm, frame: bytes) -> Samples:
+    """Decode JPEG XL whose components are those of the image: XYB, and signs, which it does not know, are refused."""
+    if jpeg_xl_size(frame) != (form.rows, form.columns):
+        raise DecodeRefused(f"the compressed frame is not {form.rows} x {form.columns}")
+    if form.signed or form.photometric == "XYB":
+        raise DecodeRefused("JPEG XL with signed samples or in XYB is not decoded here")
+    return _fit(form, imagecodecs.jpegxl_decode(frame, keeporientation=True, numthreads=1))
+
+
 def _extended(form: FrameForm, values: Samples, bits: int) -> Samples:
     """Give signed samples their sign, where the codestream holds `bits` of their two's complement and no sign."""
     return _sign(values, bits, signed=True) if form.signed else values
@@ -172,4 +181,5 @@ _CODECS: Final[Mapping[str, Callable[[FrameForm, bytes], Samples]]] = {
     "jpeg": _jpeg,
     "jpeg-ls": _jpeg_ls,
     "jpeg-2000": _jpeg_2000,
+    "jpeg-xl": _jpeg_xl,
 }

@@ -14,6 +14,12 @@ _BARE: Final = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _MAX_MARKERS: Final = 1000
 _SIZ: Final = Struct(">HHIIIIIIIIH")
 _MAX_TILES: Final = 65535
+_JXL, _JXL_BOX = b"\xff\x0a", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a"
+_BOX: Final = Struct(">I4s")
+_MAX_BOXES: Final = 100
+_SIZE_BITS: Final = (9, 13, 18, 30)
+_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+"""Width by height of ISO 18181-1, where the header names a ratio."""
 
 
 class Extent(NamedTuple):
@@ -52,3 +58,46 @@ def jpeg2000_extent(frame: bytes) -> Extent:
     if not tile_width or not tile_height or (rows // tile_height + 1) * (columns // tile_width + 1) > _MAX_TILES:
         raise DecodeRefused("the frame has tiles that no image has")
     return Extent(rows, columns, components, (frame[start + 4 + _SIZ.size] & 0x7F) + 1)
+
+
+def jpeg_xl_size(frame: bytes) -> tuple[int, int]:
+    """Return rows and columns by the SizeHeader of JPEG XL (ISO 18181-1 Annex D), in a container or not."""
+    start = _jpeg_xl_start(frame)
+    if frame[start : start + 2] != _JXL or len(frame) < start + 12:
+        raise DecodeRefused("the frame is no JPEG XL image")
+    bits = _Bits(int.from_bytes(frame[start + 2 : start + 12], "little"))
+    is_small = bits.take(1)
+    rows = bits.length(small=bool(is_small))
+    ratio = bits.take(3)
+    if ratio:
+        across, down = _RATIOS[ratio - 1]
+        return rows, rows * across // down
+    return rows, bits.length(small=bool(is_small))
+
+
+class _Bits:
+    """Bits of a header, the lowest first."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def take(self, count: int) -> int:
+        taken = self._value & ((1 << count) - 1)
+        self._value >>= count
+        return taken
+
+    def length(self, *, small: bool) -> int:
+        return (self.take(5) + 1) * 8 if small else self.take(_SIZE_BITS[self.take(2)]) + 1
+
+
+def _jpeg_xl_start(frame: bytes) -> int:
+    """Return where the codestream begins: in its box (ISO 18181-2), or at once."""
+    position = 0 if frame.startswith(_JXL_BOX) else len(frame)
+    for _ in range(_MAX_BOXES):
+        if position + _BOX.size > len(frame):
+            return 0
+        length, kind = _BOX.unpack_from(frame, position)
+        if kind in {b"jxlc", b"jxlp"}:
+            return position + _BOX.size + (4 if kind == b"jxlp" else 0)
+        position += length or len(frame)
+    return 0

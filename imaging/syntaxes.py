@@ -28,7 +28,8 @@ class Syntax:
 
 _ROOT: Final = "1.2.840.10008.1.2"
 _PART_2: Final = "JPEG 2000 part 2 transforms frames together, which no decoder here undoes"
-_JPEG_XL: Final = "JPEG XL has no second decoder that ours could be held against"
+_JPEG_XL: Final = "JPEG XL is decoded in its lossless form alone"
+_RETIRED: Final = "a retired JPEG process with arithmetic coding or a hierarchy"
 _VIDEO: Final = "the pictures of a video lean on each other: it is given as a whole"
 
 SYNTAXES: Final[Mapping[str, Syntax]] = {
@@ -37,6 +38,13 @@ SYNTAXES: Final[Mapping[str, Syntax]] = {
     "1.2.840.113619.5.2": Syntax(media_type=OCTETS, codec="native"),
     f"{_ROOT}.4.50": Syntax(media_type="image/jpeg", codec="jpeg", lossy=True),
     f"{_ROOT}.4.51": Syntax(media_type="image/jpeg", codec="jpeg", lossy=True),
+    **dict.fromkeys(
+        (f"{_ROOT}.4.53", f"{_ROOT}.4.55"), Syntax(media_type="image/jpeg", codec="jpeg", lossy=True)
+    ),  # retired, but with Huffman coding: progressive JPEG
+    **dict.fromkeys(
+        (f"{_ROOT}.4.{number}" for number in (52, 54, 56, 58, 59, 60, 61, 62, 63, 64, 65, 66)),
+        Syntax(media_type="image/jpeg", lossy=True, reason=_RETIRED),
+    ),
     f"{_ROOT}.4.57": Syntax(media_type="image/jpeg", codec="jpeg"),
     f"{_ROOT}.4.70": Syntax(media_type="image/jpeg", codec="jpeg"),
     f"{_ROOT}.4.80": Syntax(media_type="image/jls", codec="jpeg-ls", encoder="jpeg-ls"),
@@ -54,7 +62,7 @@ SYNTAXES: Final[Mapping[str, Syntax]] = {
     f"{_ROOT}.4.106": Syntax(media_type="video/mp4", lossy=True, reason=_VIDEO),
     f"{_ROOT}.4.107": Syntax(media_type="video/H265", lossy=True, reason=_VIDEO),
     f"{_ROOT}.4.108": Syntax(media_type="video/H265", lossy=True, reason=_VIDEO),
-    f"{_ROOT}.4.110": Syntax(media_type="image/jxl", reason=_JPEG_XL),
+    f"{_ROOT}.4.110": Syntax(media_type="image/jxl", codec="jpeg-xl"),
     f"{_ROOT}.4.111": Syntax(media_type="image/jxl", reason=_JPEG_XL),
     f"{_ROOT}.4.112": Syntax(media_type="image/jxl", lossy=True, reason=_JPEG_XL),
     f"{_ROOT}.4.201": Syntax(media_type="image/jphc", codec="jpeg-2000", encoder="htj2k"),

@@ -40,7 +40,7 @@ _OFFSETS: Final = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
 _ITEM: Final = Struct("<HHI")
 _NO_OFFSETS: Final = _ITEM.pack(ITEM >> 16, ITEM & 0xFFFF, 0)
 _END: Final = _ITEM.pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
-_ALWAYS_LOSSY: Final = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
+_ALWAYS_LOSSY: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55))
 
 
 def refusal(context: ApiContext, one: InstanceRecord, transfer_syntax_uid: str) -> str:
