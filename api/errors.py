@@ -6,7 +6,9 @@ ApiError
 │   ├── BodyRejected         a body that cannot be read
 │   │   └── BodyIncomplete   it ends before its final boundary
 │   ├── BodyTooLarge
+│   ├── BodyLate             a short body that takes its time
 │   ├── TargetTooLong        a path and query string beyond all measure
+│   ├── HeadTooLong          header fields beyond all measure
 │   ├── MediaTypeUnsupported a body in a form that is not taken
 │   ├── NotAcceptable        no form that the client accepts
 │   ├── HostRefused          called by a name that is not ours
@@ -50,6 +52,14 @@ class BodyTooLarge(RequestRejected):
 
 class TargetTooLong(RequestRejected):
     """The path and query string are longer than this server takes."""
+
+
+class BodyLate(RequestRejected):
+    """The body did not come in time."""
+
+
+class HeadTooLong(RequestRejected):
+    """The header fields are longer than this server takes."""
 
 
 class MediaTypeUnsupported(RequestRejected):

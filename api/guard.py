@@ -7,12 +7,23 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from anyio import current_time, fail_after
 from fastapi import Response
 from starlette.datastructures import Headers, MutableHeaders
 
 from api import problems
+from api.connection import MAX_HEAD_BYTES
 from api.crossorigin import ROOT, VARY, CrossOrigin, is_preflight
-from api.errors import BodyTooLarge, HostRefused, OriginRefused, RequestRejected, ResponseBroken, TargetTooLong
+from api.errors import (
+    BodyLate,
+    BodyTooLarge,
+    HeadTooLong,
+    HostRefused,
+    OriginRefused,
+    RequestRejected,
+    ResponseBroken,
+    TargetTooLong,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +37,9 @@ MAX_BODY_BYTES: Final = 64 * 1024
 
 MAX_TARGET_BYTES: Final = 32 * 1024
 """What path and query string may hold."""
+
+BODY_S: Final = 30
+"""How long such a body may take."""
 
 _TOO_LONG: Final = f"longer than the {MAX_BODY_BYTES} bytes this resource takes"
 
@@ -86,8 +100,10 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if _name(host) not in self._host_names:
+        if len(headers.getlist("host")) > 1 or _name(host) not in self._host_names:
             raise HostRefused
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
+            raise HeadTooLong(f"the header fields hold more than {MAX_HEAD_BYTES} bytes")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
             raise TargetTooLong(f"path and query string hold more than {MAX_TARGET_BYTES} bytes")
         if not _streams(scope) and _declared(headers) > MAX_BODY_BYTES:
@@ -132,7 +148,8 @@ def _name(host: str) -> str:
 
 def _negotiated(scope: Scope) -> dict[str, str]:
     """Return what caches must know: whose answer it is, and that it hangs on what was accepted (R-51)."""
-    return {"Vary": VARY} if str(scope["path"]).startswith(f"{ROOT}/") else {}
+    path = str(scope["path"])
+    return {"Vary": VARY} if path == ROOT or path.startswith(f"{ROOT}/") else {}
 
 
 def _streams(scope: Scope) -> bool:
@@ -146,14 +163,24 @@ def _declared(headers: Headers) -> int:
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
+    """Return `receive` with a bound on what a body holds, and on when it ends."""
     if _streams(scope):
         return receive
     taken = 0
+    is_whole = False
+    late_at = current_time() + BODY_S
 
     async def count() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, is_whole
+        if is_whole:  # nothing is left but to hear of the client's going away
+            return await receive()
+        try:
+            with fail_after(late_at - current_time()):
+                message = await receive()
+        except TimeoutError:
+            raise BodyLate(f"the body did not come within {BODY_S} s") from None
         taken += len(message.get("body", b""))
+        is_whole = not message.get("more_body", False)
         if taken > MAX_BODY_BYTES:
             raise BodyTooLarge(_TOO_LONG)
         return message

@@ -40,7 +40,9 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.ParameterRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     ours.BodyRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     ours.BodyTooLarge: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    ours.BodyLate: Problem(status=HTTPStatus.REQUEST_TIMEOUT),
     ours.TargetTooLong: Problem(status=HTTPStatus.REQUEST_URI_TOO_LONG),
+    ours.HeadTooLong: Problem(status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
     ours.MediaTypeUnsupported: Problem(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ours.NotAcceptable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
     ours.HostRefused: Problem(status=HTTPStatus.MISDIRECTED_REQUEST),
@@ -127,6 +129,9 @@ async def _of_ours(request: Request, error: Exception) -> Response:
 async def _of_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    cause = error.__cause__
+    if isinstance(cause, ours.RequestRejected):  # FastAPI wraps what reading a body raises
+        return await _of_ours(request, cause)
     detail = _SENTENCES.get(error.status_code, "The request cannot be served.")
     if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
         return respond(error.status_code, detail, request_id_of(request), headers=error.headers)

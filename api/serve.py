@@ -7,10 +7,12 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from api.connection import Connection, Waiting
 from api.errors import BindFailed, BindRefused
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class WebServer:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
+            http=partial(Connection, waiting=Waiting()),  # type: ignore[arg-type]  # called as a class is
             log_config=None,
             access_log=False,  # a query string may hold a patient's name
             server_header=False,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from api import ApiContext, WebServer, create_app
+from api import ApiContext, WebServer, create_app, guard
 from api.dicomweb import stow
 from pacs_gateway.ingest import Ingest
 from storage.adapters.directory import open_store
@@ -87,6 +87,14 @@ def test_a_silent_sender_is_cut_and_leaves_nothing(site: Site, monkeypatch: pyte
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
     assert list(site.archive.objects.keys()) == []
     assert list(site.archive.spool_folder.glob("*.part")) == []
+
+
+def test_a_short_body_that_drips_is_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_S", 0.3)
+    head = b"PUT /api/studies/2.25.1/priority HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n"
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+        connection.sendall(head + b"Content-Type: application/json\r\n\r\n{")
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_a_dripping_sender_is_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from fastapi.testclient import TestClient
 
 from api import ApiContext, create_app
+from api.connection import MAX_HEAD_BYTES
 from api.guard import HEADERS, MAX_BODY_BYTES
 from roi.logs import describe
 from tests.unit.api.conftest import BASE
@@ -85,3 +86,21 @@ def test_an_unforeseen_error_is_answered_with_an_id_and_logged_without_its_words
     told_of_it = describe(record.exc_info[1])
     assert "crash" in told_of_it
     assert name not in f"{told_of_it}{record.getMessage()}"
+
+
+def test_two_hosts_are_none(client: TestClient) -> None:
+    answer = client.get("/health/live", headers=[("Host", "127.0.0.1"), ("Host", "evil.example")])
+    assert answer.status_code == 421
+
+
+def test_a_long_head_is_refused(client: TestClient) -> None:
+    answer = client.get("/dicom-web/studies", headers={"X-Long": "y" * MAX_HEAD_BYTES})
+    assert (answer.status_code, answer.headers["content-type"]) == (431, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/api/studies/2.25.1/priority", "/dicom-web/studies/2.25.1"])
+def test_a_long_body_in_chunks_is_413_however_it_comes(client: TestClient, path: str) -> None:
+    method = "PUT" if path.startswith("/api") else "DELETE"
+    pieces = iter([b" " * 40_000] * 3)
+    answer = client.request(method, path, content=pieces, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["title"]) == (413, "Content Too Large")
