@@ -49,7 +49,7 @@ class Waiting:
             first.transport.abort()
 
     def remove(self, connection: Connection) -> None:
-        """A connection waits no longer."""
+        """Let a connection be served, or go."""
         self._connections.pop(connection, None)
 
 

@@ -25,6 +25,7 @@ class ApiContext:
 
     `public_base_url` is the address that browsers use, without a trailing slash; the links in answers start with it,
     never with a request's own Host.  `pings` names a call per adapter that returns if the adapter answers.
+    `qido_empty` is the status of a search without a match: 204, or 200 with an empty list for clients that need one.
     `cors_origins` are the other sites whose pages may use DICOMweb here.  `decoders` start at the first picture;
     whoever makes a context closes them.
     """
@@ -38,6 +39,7 @@ class ApiContext:
     server_name: str = "Rọi"
     server_version: str = ""
     cors_origins: frozenset[str] = frozenset()
+    qido_empty: int = 204
     decoders: Decoders = field(default_factory=Decoders)
     atlas: Atlas = field(default_factory=Atlas)
 

@@ -25,7 +25,8 @@ class Document:
                 warnings.filterwarnings("ignore", "Duplicate Operation ID")  # set right below
                 made = get_openapi(title=self._app.title, version=self._app.version, routes=self._app.routes)
             for methods in made["paths"].values():
-                if "head" in methods:
-                    methods["head"] = {**methods["head"], "operationId": f"{methods['head']['operationId']}_head"}
+                for name, operation in methods.items():
+                    suffix = "_head" if name == "head" else ""
+                    methods[name] = {**operation, "operationId": f"{operation['operationId']}{suffix}"}
             self._made = made
         return self._made

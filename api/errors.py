@@ -15,6 +15,7 @@ ApiError
 │   └── OriginRefused        a change asked for by another site's page
 ├── DataSetUnreadable        ours: a kept data set that does not parse to its end
 │   └── PixelsUnreadable     its pixels are not what its attributes say
+├── SendersBusy              the world's: more senders wait than may
 ├── ResponseBroken           ours: an answer that had to be cut after it began
 ├── BindRefused              ours: an address that must not be bound
 └── BindFailed               the world's: an address that cannot be bound
@@ -84,6 +85,10 @@ class DataSetUnreadable(ApiError):
 
 class PixelsUnreadable(DataSetUnreadable):
     """The pixels are not what their attributes say; retrieve the instance as application/dicom, byte for byte."""
+
+
+class SendersBusy(ApiError):
+    """More senders wait than may; come again in a little while."""
 
 
 class ResponseBroken(ApiError):

@@ -47,6 +47,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.NotAcceptable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
     ours.HostRefused: Problem(status=HTTPStatus.MISDIRECTED_REQUEST),
     ours.OriginRefused: Problem(status=HTTPStatus.FORBIDDEN),
+    ours.SendersBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
     ours.DataSetUnreadable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
     DecodeRefused: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
     DecoderLost: Problem(status=HTTPStatus.NOT_ACCEPTABLE),

@@ -26,6 +26,7 @@ def create_app(context: ApiContext) -> FastAPI:
         docs_url=None,  # the bundled viewers load their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)

@@ -40,6 +40,10 @@ class HeaderUnreadable(HeaderRejected):
     """The data set does not parse."""
 
 
+class SyntaxRefused(HeaderRejected):
+    """Pixel data in a transfer syntax that the way it came by does not know."""
+
+
 class UidRejected(HeaderRejected):
     """A study, series or SOP UID is missing or not a UID."""
 

@@ -46,6 +46,7 @@ ERRORS: Final = (
     (ours.CommandContradicted, Status(code=0xA900, comment="Data set and command name different SOP UIDs")),
     (ours.CommandUidRejected, Status(code=0x0117, comment="Command names no legal SOP Class or Instance UID")),
     (ours.UidRejected, Status(code=0xC000, comment="Study, Series or SOP UID missing or not a UID")),
+    (ours.SyntaxRefused, Status(code=0xC122, comment="Transfer syntax is not taken this way")),
     (ours.HeaderRejected, Status(code=0xC000, comment="Data set does not parse in the negotiated syntax")),
     (ours.OperationUnknown, Status(code=0x0211, comment="Command is not offered on this context")),
     (ours.OperationMistyped, Status(code=0x0212, comment="Command lacks a mandatory field or its data set")),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FRESH_S = 5.0
+_STRICTEST_FIRST = (OnConflict.REFUSE, OnConflict.WARN, OnConflict.ACCEPT)
 
 
 class KnownPeers:
@@ -39,8 +40,16 @@ class KnownPeers:
         return (calling_aet, address) in self._fresh()
 
     def on_conflict(self, origin: Origin) -> OnConflict:
-        """Return what this sender hears of a copy in quarantine; who is not listed is refused."""
-        return self._fresh().get((origin.calling_aet, origin.address), OnConflict.REFUSE)
+        """Return what this sender hears of a copy in quarantine; who is not listed is refused.
+
+        A sender of the web has no title: it is known by its address, and where several peers share that, the
+        strictest of their answers counts.
+        """
+        known = self._fresh()
+        if origin.via != "stow":
+            return known.get((origin.calling_aet, origin.address), OnConflict.REFUSE)
+        there = {answer for (_, address), answer in known.items() if address == origin.address}
+        return next((answer for answer in _STRICTEST_FIRST if answer in there), OnConflict.REFUSE)
 
     def _fresh(self) -> Mapping[tuple[str, str], OnConflict]:
         with self._lock:

@@ -137,6 +137,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
     from inference.dispatchers import open_dispatcher
     from models import registry
     from pacs_gateway.ingest import Ingest
+    from roi.access import KnownPeers
 
     archive = open_archive(settings)
     dispatcher = open_dispatcher(settings.dispatch)
@@ -144,7 +145,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
         with landing_zone.uploading(archive):
             context = ApiContext(
                 archive=archive,
-                ingest=Ingest(archive),
+                ingest=Ingest(archive, on_conflict=KnownPeers(archive.database).on_conflict),
                 public_base_url=settings.base_url,
                 cards=registry.cards(),
                 pings={
@@ -156,6 +157,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 clock=utc_now,
                 server_version=version("roi-archive"),
                 cors_origins=settings.cors_allowed,
+                qido_empty=int(settings.qido_empty),
             )
             with closing(context.decoders):
                 yield context

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         default="", description="Other sites whose pages may use DICOMweb here: https://viewer.example, comma between."
     )
+    qido_empty: Literal["204", "200"] = Field(
+        default="204", description="Answer to a search without a match: 204 (PS3.18), or 200 with an empty list."
+    )
     ack: Literal["archive", "landing"] = Field(
         default="archive",
         description="What Success means: durable in the object store (archive), or on the gateway's disk (landing).",

@@ -17,7 +17,7 @@ from api.dicomweb.multipart import Part
 from api.dicomweb.native import from_xml
 from api.dicomweb.written import Bulk, write
 from api.errors import BodyRejected, BodyTooLarge
-from pacs_gateway.errors import HeaderUnreadable, UidRejected
+from pacs_gateway.errors import HeaderUnreadable, SyntaxRefused, UidRejected
 from pacs_gateway.header import is_uid
 from pacs_gateway.part10 import Piece, write_meta
 from storage.errors import ObjectStoreUnavailable
@@ -108,14 +108,15 @@ class Composition:
         ------
         HeaderUnreadable
             As `write`; a value that is named and did not come among them: no address is ever followed (R-41).
+        SyntaxRefused
+            Its pixels came in a transfer syntax that web services do not know.
         UidRejected
             It names no SOP Class and Instance.
         """
-        syntax = self._syntax(model)
-        sop_class, sop_instance = (_first(model, tag) for tag in ("00080016", "00080018"))
-        if not (is_uid(sop_class) and is_uid(sop_instance)):
+        uids = named(model)
+        if uids is None:
             raise UidRejected("the metadata names no SOP Class or Instance UID")
-        yield write_meta(syntax, sop_class, sop_instance, Origin(via="stow"))
+        yield write_meta(self._syntax(model), *uids, Origin(via="stow"))
         yield from write(model, self._found)
 
     def _syntax(self, model: DataSet) -> str:
@@ -123,7 +124,7 @@ class Composition:
         value = self._values.get(uri) if isinstance(uri, str) else None
         syntax = EXPLICIT_LITTLE_UID if value is None else value.transfer_syntax_uid
         if not is_uid(syntax) or syntax in _UNKNOWN_TO_THE_WEB:
-            raise HeaderUnreadable("pixel data in a transfer syntax that web services do not know (PS3.18 8.7.3)")
+            raise SyntaxRefused("pixel data in a transfer syntax that web services do not know (PS3.18 8.7.3)")
         return syntax
 
     def _found(self, tag: str, uri: str) -> Bulk:
@@ -154,6 +155,12 @@ class Composition:
                     self._file.seek(start + offset)
                     piece = self._file.read(min(_CHUNK, length - offset))
                 yield piece
+
+
+def named(model: DataSet) -> tuple[str, str] | None:
+    """Return the SOP Class and SOP Instance UID that metadata names, None where it names none."""
+    uids = _first(model, "00080016"), _first(model, "00080018")
+    return uids if all(map(is_uid, uids)) else None
 
 
 @contextmanager

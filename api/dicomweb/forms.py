@@ -54,7 +54,7 @@ def _as_array(models: Iterable[DataSet]) -> Iterator[bytes]:
     for model in models:
         yield opening + orjson.dumps(model)
         opening = b","
-    yield b"]"
+    yield b"]" if opening == b"," else b"[]"
 
 
 def _as_parts(body: Related, models: Iterable[DataSet]) -> Iterator[bytes]:

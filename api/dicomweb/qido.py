@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -33,6 +34,7 @@ MAX_RESULTS: Final = 1000
 MAX_KEYS: Final = 64
 MAX_FIELDS: Final = 256
 _UNSIGNED: Final = re.compile(r"\d{1,15}", re.ASCII)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _UNSUPPORTED: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_UNSUPPORTED})
@@ -94,7 +96,8 @@ def _search(context: ApiContext, request: Request, level: Level, path: Mapping[s
     with context.archive.database.read() as tx:
         found = _SEARCHES[level](tx, query, context.dicomweb_url)
         query = _with_rest(tx, query, len(found))
-    response = give_at_once(request, offer, found) if found else Response(status_code=204)
+    is_told = found or context.qido_empty == HTTPStatus.OK
+    response = give_at_once(request, offer, found) if is_told else Response(status_code=HTTPStatus.NO_CONTENT)
     for warning in query.warnings:
         response.headers.append("Warning", f"299 {context.dicomweb_url}: {warning}")
     return response
@@ -116,10 +119,13 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
     Raises
     ------
     ParameterRejected
-        A key is unknown or given twice, or ``limit`` or ``offset`` is not an unsigned integer.
+        A key is unknown or given twice, a value holds control characters, or ``limit`` or ``offset`` is not an
+        unsigned integer.
     """
     if len(items) > MAX_KEYS:
         raise ParameterRejected(f"more than {MAX_KEYS} query parameters")
+    if any(_CONTROL.search(value) for _, value in items):
+        raise ParameterRejected("a query parameter holds control characters")
     values = dict(path)
     warnings = [_literal(name) for name, value in items if name in _UNSUPPORTED and value.lower() == "true"]
     for name, value in items:

@@ -18,18 +18,19 @@ from starlette.requests import ClientDisconnect
 
 from api.context import ApiContext, Context
 from api.dicomweb import media
-from api.dicomweb.composed import composition
+from api.dicomweb.composed import composition, named
 from api.dicomweb.described import answers
 from api.dicomweb.model import DataSet, Element, element
 from api.dicomweb.multipart import Part, boundary_of, parts
 from api.dicomweb.native import as_xml
-from api.errors import ApiError, BodyIncomplete, BodyRejected, MediaTypeUnsupported
+from api.errors import ApiError, BodyIncomplete, BodyRejected, MediaTypeUnsupported, SendersBusy
 from api.problems import RETRY_AFTER_S
 from api.uids import StudyPath
 from pacs_gateway import status
-from pacs_gateway.errors import HeaderRejected, InstanceTooLarge
+from pacs_gateway.errors import HeaderRejected, InstanceTooLarge, Part10Rejected
+from pacs_gateway.header import is_uid
 from pacs_gateway.ingest import Ingest
-from pacs_gateway.part10 import Piece
+from pacs_gateway.part10 import Piece, read_meta
 from storage.errors import StorageError, Unavailable
 from storage.records import Arrival, Header, Origin, StudyUid, Verdict
 
@@ -41,6 +42,9 @@ router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 AT_ONCE: Final = 16
 """Requests that are being stored; further ones wait without a thread, so that nothing else waits for them."""
+
+MAX_WAITING: Final = 256
+"""Requests that wait for that; further ones are told to come again."""
 
 SILENCE_S: Final = 30
 SLOW_START_S: Final = 60
@@ -74,6 +78,8 @@ async def store_in_study(context: Context, request: Request, study: StudyPath) -
 
 async def _in_place(context: ApiContext, request: Request, study: StudyUid | None) -> Response:
     places: CapacityLimiter = request.app.state.stow_places
+    if places.statistics().tasks_waiting >= MAX_WAITING:
+        raise SendersBusy
     return await to_thread.run_sync(_store, context, request, study, limiter=places)
 
 
@@ -108,36 +114,84 @@ class _OneStudy:
         self._archive.release(study_uids)
 
 
+_Named = tuple[str, str]
+"""SOP Class and SOP Instance UID of a part."""
+
+
 @dataclass(slots=True)
 class _Tally:
     """What became of the parts of one request."""
 
     base_url: str
-    stored: list[Header] = field(default_factory=list)
-    failed: list[tuple[Header, int]] = field(default_factory=list)
+    stored: list[tuple[Header, int]] = field(default_factory=list)
+    """Instances, each with its Warning Reason or 0."""
+    failed: list[tuple[_Named, int]] = field(default_factory=list)
     other: list[int] = field(default_factory=list)
     """Failure reasons of parts whose UIDs could not be read."""
     errors: list[type[Exception]] = field(default_factory=list)
 
-    def note(self, header: Header, verdict: Verdict) -> None:
-        reason = status.for_verdict(verdict).code
-        if reason:
-            self.failed.append((header, reason))
-        else:
-            self.stored.append(header)
+    @property
+    def is_empty(self) -> bool:
+        return not (self.stored or self.failed or self.other)
 
-    def note_error(self, error: HeaderRejected | StorageError) -> None:
+    def note(self, header: Header, answer: status.Status) -> None:
+        if answer.code and answer.code not in _WARNINGS:
+            self.failed.append((_named(header), answer.code))
+        else:
+            self.stored.append((header, answer.code))
+
+    def note_error(self, error: HeaderRejected | StorageError, named: _Named | None) -> None:
         self.errors.append(type(error))
-        self.other.append(status.for_error(error).code)
+        reason = status.for_error(error).code
+        if named is None:
+            self.other.append(reason)
+        else:
+            self.failed.append((named, reason))
 
     def studies(self) -> list[StudyUid]:
-        return sorted({header.study_instance_uid for header in self.stored})
+        return sorted({header.study_instance_uid for header, _ in self.stored})
+
+
+_WARNINGS: Final = frozenset({0xB000, 0xB006, 0xB007})
+"""Warning Reasons: the instance is stored all the same (PS3.18 I.2.2)."""
+
+
+def _named(header: Header) -> _Named:
+    return header.sop_class_uid, header.sop_instance_uid
+
+
+class _Head:
+    """The first bytes of a file on its way in, so that one that fails can be named."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def through(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Pass the pieces on."""
+        for piece in pieces:
+            if len(self._held) < _HEAD_BYTES:
+                self._held += piece[:_HEAD_BYTES]
+            yield piece
+
+    def named(self) -> _Named | None:
+        """Return what the file meta information names, None where it names no instance."""
+        try:
+            meta = read_meta(self._held)
+        except Part10Rejected:
+            return None
+        named = meta.sop_class_uid, meta.sop_instance_uid
+        return named if all(map(is_uid, named)) else None
+
+
+_HEAD_BYTES: Final = 4096
 
 
 def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Response:
     offer = media.choose(request, (media.DICOM_JSON, media.JSON, media.DICOM_XML)).offer
     content = _content(request)
-    ingest = context.ingest if study is None else Ingest(_OneStudy(context.archive, study))
+    ingest = context.ingest
+    if study is not None:
+        ingest = Ingest(_OneStudy(context.archive, study), on_conflict=context.ingest.on_conflict)
     origin = Origin(via="stow", address=request.client.host if request.client else "")
     tally = _Tally(base_url=context.dicomweb_url)
     try:
@@ -147,17 +201,22 @@ def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Res
             for pieces in _files(request, content):
                 _keep(ingest, pieces, origin=origin, tally=tally)
     except BodyRejected as error:
-        if not (tally.stored or tally.failed or tally.other):
+        if tally.is_empty:
             raise
         tally.errors.append(type(error))
         tally.other.append(0xC000)
     else:
+        if tally.is_empty:
+            raise BodyRejected("the body holds no part")
         context.ingest.release(tally.studies())
     return _answer(tally, offer)
 
 
 def _compose(
-    context: ApiContext, request: Request, content: media.MediaType, keep: Callable[[Iterator[Piece]], None]
+    context: ApiContext,
+    request: Request,
+    content: media.MediaType,
+    keep: Callable[[Iterator[Piece], _Named | None], None],
 ) -> None:
     """Keep the instances that metadata and bulk data make, once the whole body has come."""
     context.archive.admit()
@@ -167,18 +226,21 @@ def _compose(
         if not made.models:
             raise BodyRejected("the body holds no metadata")
         for model in made.models:
-            keep(made.instance(model))
+            keep(made.instance(model), named(model))
 
 
-def _keep(ingest: Ingest, pieces: Iterator[Piece], *, origin: Origin, tally: _Tally) -> None:
+def _keep(
+    ingest: Ingest, pieces: Iterator[Piece], name: _Named | None = None, *, origin: Origin, tally: _Tally
+) -> None:
+    head = _Head()
     try:
-        verdict, header = ingest.part10(pieces, origin)
+        verdict, header = ingest.part10(head.through(pieces), origin)
     except StudyMismatch as error:
-        tally.failed.append((error.header, STUDY_MISMATCH))
+        tally.failed.append((_named(error.header), STUDY_MISMATCH))
     except (HeaderRejected, StorageError) as error:
-        tally.note_error(error)
+        tally.note_error(error, name or head.named())
     else:
-        tally.note(header, verdict)
+        tally.note(header, status.for_verdict(verdict, ingest.on_conflict(origin)))
 
 
 # ------------------------------------------------------------------------------------------------------ the body
@@ -208,9 +270,13 @@ def _files(request: Request, content: media.MediaType) -> Iterator[Iterator[Piec
 
 def _file(part: Part) -> Iterator[Piece]:
     declared = media.parse(part.headers.get("content-type", media.DICOM))
-    if not declared or declared[0].name != media.DICOM:
-        raise BodyRejected(f"a part is not {media.DICOM}")
-    return part.pieces
+    return part.pieces if declared and declared[0].name == media.DICOM else _foreign()
+
+
+def _foreign() -> Iterator[Piece]:
+    """Fail as a file that is none: the part says itself that it is something else."""
+    yield b""
+    raise Part10Rejected(f"the part is not {media.DICOM}")
 
 
 def _chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
@@ -268,9 +334,9 @@ def _headers(tally: _Tally, code: HTTPStatus) -> dict[str, str] | None:
 
 def _status(tally: _Tally) -> HTTPStatus:
     """Return the status of PS3.18 Table 10.5.3-1."""
-    failures = len(tally.failed) + len(tally.other)
     if tally.stored:
-        return HTTPStatus.ACCEPTED if failures else HTTPStatus.OK
+        is_clean = not (tally.failed or tally.other or any(warning for _, warning in tally.stored))
+        return HTTPStatus.OK if is_clean else HTTPStatus.ACCEPTED
     if any(issubclass(error, Unavailable) for error in tally.errors):
         return HTTPStatus.SERVICE_UNAVAILABLE
     if any(issubclass(error, InstanceTooLarge) for error in tally.errors):
@@ -283,8 +349,8 @@ def _response(tally: _Tally) -> DataSet:
     found = tally.studies()
     url = f"{tally.base_url}/studies/{found[0]}" if len(found) == 1 else None
     sequences = {
-        "ReferencedSOPSequence": [_stored(header, tally.base_url) for header in tally.stored],
-        "FailedSOPSequence": [_failed(header, reason) for header, reason in tally.failed],
+        "ReferencedSOPSequence": [_stored(header, warning, tally.base_url) for header, warning in tally.stored],
+        "FailedSOPSequence": [_failed(named, reason) for named, reason in tally.failed],
         "OtherFailuresSequence": [dict([element("FailureReason", reason)]) for reason in tally.other],
     }
     items = [_sequence(keyword, items) for keyword, items in sequences.items() if items]
@@ -296,20 +362,19 @@ def _sequence(keyword: str, items: list[DataSet]) -> tuple[str, Element]:
     return tag, {"vr": "SQ", "Value": items}
 
 
-def _stored(header: Header, base_url: str) -> DataSet:
+def _stored(header: Header, warning: int, base_url: str) -> DataSet:
     study, series, instance = header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid
     url = f"{base_url}/studies/{study}/series/{series}/instances/{instance}"
-    return {**_reference(header), **dict([element("RetrieveURL", url)])}
+    told = [element("RetrieveURL", url), *([element("WarningReason", warning)] if warning else [])]
+    return {**_reference(_named(header)), **dict(told)}
 
 
-def _failed(header: Header, reason: int) -> DataSet:
-    return {**_reference(header), **dict([element("FailureReason", reason)])}
+def _failed(named: _Named, reason: int) -> DataSet:
+    return {**_reference(named), **dict([element("FailureReason", reason)])}
 
 
-def _reference(header: Header) -> DataSet:
+def _reference(named: _Named) -> DataSet:
+    sop_class, sop_instance = named
     return dict(
-        [
-            element("ReferencedSOPClassUID", header.sop_class_uid),
-            element("ReferencedSOPInstanceUID", header.sop_instance_uid),
-        ]
+        [element("ReferencedSOPClassUID", sop_class), element("ReferencedSOPInstanceUID", sop_instance)],
     )

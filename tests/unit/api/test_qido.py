@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydicom.uid import ImplicitVRLittleEndian
 
+from api import ApiContext, create_app
 from api.dicomweb import qido
 from api.dicomweb.native import from_xml
 from storage.archive import Archive
 from tests import builders
 from tests.unit.api.conftest import BASE
-from tests.unit.api.requests import parts
+from tests.unit.api.requests import parts, store
 
 ROOT = f"{BASE}/dicom-web"
 
@@ -94,6 +97,20 @@ def test_no_match_is_204_without_a_body(client: TestClient, kept: None, query: s
     assert (response.status_code, response.content) == (204, b"")
 
 
+def test_a_site_may_have_an_empty_list_instead(context: ApiContext, kept: None) -> None:  # W-45
+    with TestClient(create_app(replace(context, qido_empty=200)), base_url=BASE) as client:
+        assert answer(client, "/studies?PatientID=P2") == []
+        assert answer(client, "/instances?limit=0") == []
+
+
+def test_an_instance_tells_the_syntax_it_leaves_in(client: TestClient) -> None:  # W-33
+    implicit = builders.ct_slice(1)
+    implicit.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    assert store(client, implicit).status_code == 200
+    (told,) = answer(client, "/instances")
+    assert told["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -106,6 +123,9 @@ def test_no_match_is_204_without_a_body(client: TestClient, kept: None, query: s
         "offset=x",
         "limit=99999999999999999999",
         "PatientID=a&00100020=b",
+        "PatientID=%00",
+        "StudyDescription=a%0D%0Ab",
+        "limit=%D9%A1",
         "includefield=Nonsense",
         "StudyDate=yesterday",
         "&".join(f"PatientID={number}" for number in range(100)),

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api import ApiContext, create_app
+from api.dicomweb import stow
+from pacs_gateway.ingest import Ingest
 from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
 from storage.catalog import studies
 from storage.errors import ObjectStoreUnavailable
-from storage.records import StudyUid
+from storage.records import OnConflict, StudyUid
 from tests import builders
 from tests.unit.api.conftest import BASE
 from tests.unit.api.requests import RELATED, body, store
@@ -109,6 +114,75 @@ def test_a_body_cut_short_stores_only_whole_parts_and_speaks_for_no_completion(
     assert list(archive.spool_folder.glob("*.part")) == []
 
 
+def test_a_file_that_cannot_be_kept_is_named_where_its_meta_information_names_it(client: TestClient) -> None:  # W-22
+    cut = builders.part10(builders.ct_slice(2))[:-700]
+    answer = client.post("/dicom-web/studies", content=body([cut, b""]), headers={"Content-Type": RELATED})
+    assert (answer.status_code, answer.json()) == (
+        409,
+        {
+            "00081190": {"vr": "UR"},
+            "00081198": {"vr": "SQ", "Value": [{**uid(2), **reason(0xC000)}]},
+            "0008119A": {"vr": "SQ", "Value": [reason(0xC000)]},
+        },
+    )
+
+
+@pytest.mark.parametrize("said", ["application/octet-stream", "multipart/related; boundary=b", "image/jpeg"])
+def test_a_part_that_says_it_is_something_else_fails_and_the_others_are_kept(  # W-26
+    client: TestClient, said: str
+) -> None:
+    whole = body(builders.part10(builders.ct_slice(number)) for number in (1, 2))
+    lied = whole.replace(b"application/dicom", said.encode(), 1)
+    answer = client.post("/dicom-web/studies", content=lied, headers={"Content-Type": RELATED})
+    assert answer.status_code == 202
+    assert answer.json()["00081199"]["Value"] == [stored(2)]
+    assert answer.json()["0008119A"]["Value"] == [reason(0xC000)]
+
+
+def test_a_body_without_a_part_is_refused(client: TestClient) -> None:
+    answer = client.post("/dicom-web/studies", content=body([]), headers={"Content-Type": RELATED})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        (OnConflict.REFUSE, 409, reason(0x0111)),
+        (OnConflict.WARN, 202, {"00081196": {"vr": "US", "Value": [0xB000]}}),
+        (OnConflict.ACCEPT, 200, {}),
+    ],
+)
+def test_a_copy_in_quarantine_is_told_as_is_set_for_its_sender(  # W-24
+    context: ApiContext, archive: Archive, said: OnConflict, status: int, told: dict[str, Any]
+) -> None:
+    ingest = Ingest(archive, on_conflict=lambda origin: said if origin.address == "testclient" else OnConflict.REFUSE)
+    with TestClient(create_app(replace(context, ingest=ingest)), base_url=BASE) as client:
+        store(client, builders.ct_slice(1))
+        for study in ("", "2.25.1"):
+            answer = store(client, builders.ct_slice(1, value_hu=90), study=study)
+            named = answer.json()["00081198" if status == 409 else "00081199"]["Value"]
+            assert (answer.status_code, named) == (status, [{**(uid(1) if status == 409 else stored(1)), **told}])
+
+
+def test_a_syntax_that_the_web_does_not_know_is_named(client: TestClient) -> None:  # W-24
+    model = builders.ct_slice(1).to_json_dict()
+    model["7FE00010"] = {"vr": "OW", "BulkDataURI": "pixels"}
+    head = b"--b\r\nContent-Type: application/dicom+json\r\n\r\n" + json.dumps([model]).encode()
+    pixels = (
+        b"\r\n--b\r\nContent-Type: application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2\r\n"
+        b"Content-Location: pixels\r\n\r\n\0\0\r\n--b--"
+    )
+    said = {"Content-Type": 'multipart/related; type="application/dicom+json"; boundary=b'}
+    answer = client.post("/dicom-web/studies", content=head + pixels, headers=said)
+    assert (answer.status_code, answer.json()["00081198"]["Value"]) == (409, [{**uid(1), **reason(0xC122)}])
+
+
+def test_more_senders_than_may_wait_come_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stow, "MAX_WAITING", 0)
+    answer = store(client, builders.ct_slice(1))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
 def test_a_single_file_is_taken_without_multipart(client: TestClient) -> None:
     content = builders.part10(builders.ct_slice(1))
     answer = client.post("/dicom-web/studies", content=content, headers={"Content-Type": "application/dicom"})
@@ -160,7 +234,7 @@ def test_a_store_that_is_away_is_503_and_may_be_tried_again(
         patched.setattr(MemoryStore, "put", away)
         answer = store(client, builders.ct_slice(1))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert answer.json()["0008119A"]["Value"] == [reason(0xA700)]
+    assert answer.json()["00081198"]["Value"] == [{**uid(1), **reason(0xA700)}]
     assert store(client, builders.ct_slice(1)).status_code == 200
 
 
