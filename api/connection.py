@@ -28,10 +28,9 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_WAITING: Final = 512
 """Connections without a request under way: one more, and that which has waited longest is closed."""
 
-_REFUSAL: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nCache-Control: private\r\n"
-    b"Connection: close\r\n\r\n"
-)
+_REFUSAL: Final = b"HTTP/1.1 %s\r\nContent-Length: 0\r\nCache-Control: private\r\nConnection: close\r\n\r\n"
+TARGET_TOO_LONG: Final = _REFUSAL % b"414 URI Too Long"
+HEAD_TOO_LONG: Final = _REFUSAL % b"431 Request Header Fields Too Large"
 
 
 class Waiting:
@@ -84,7 +83,7 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_REFUSAL)
+                self.transport.write(TARGET_TOO_LONG if len(self.url) > MAX_HEAD_BYTES // 2 else HEAD_TOO_LONG)
                 self.transport.close()
         if self._deadline is None and self.timeout_keep_alive_task is None and self._is_idle():
             self._close_in(HEAD_S)  # what came ended the pause between requests, and began none

@@ -49,7 +49,7 @@ def kept(client: TestClient) -> Dataset:
     return read(answer.content)
 
 
-def test_metadata_and_pixels_become_the_data_set_again(client: TestClient) -> None:
+def test_metadata_and_pixels_become_the_data_set_again(client: TestClient) -> None:  # W-21
     original = read(builders.part10(told()))
     answer = post(client, metadata(model_of(original)), (OCTETS, "pixels", original.PixelData))
     assert (answer.status_code, len(answer.json()["00081199"]["Value"])) == (200, 1)
@@ -106,7 +106,7 @@ FAILED = {
 }
 
 
-def test_a_value_that_did_not_come_is_never_fetched(client: TestClient, archive: Archive) -> None:
+def test_a_value_that_did_not_come_is_never_fetched(client: TestClient, archive: Archive) -> None:  # W-21, R-41
     for uri in ("pixels", "http://169.254.169.254/", "file:///etc/passwd", "http://127.0.0.1:8080/dicom-web/studies"):
         answer = post(client, metadata(model_of(builders.ct_slice(1), uri)), (OCTETS, "other", b"ab"))
         assert (answer.status_code, answer.json()["00081198"]["Value"]) == (409, [FAILED])
@@ -190,7 +190,7 @@ def test_a_part_without_a_place_or_of_another_type_is_400(client: TestClient, pa
     assert post(client, metadata(model_of(builders.ct_slice(1))), part).status_code == 400
 
 
-def test_the_answer_comes_as_xml_where_that_is_wanted(client: TestClient) -> None:
+def test_the_answer_comes_as_xml_where_that_is_wanted(client: TestClient) -> None:  # W-22
     part = (OCTETS, "pixels", builders.ct_slice(1).PixelData)
     answer = post(client, metadata(model_of(builders.ct_slice(1))), part, Accept="application/dicom+xml")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+xml")

@@ -41,7 +41,7 @@ def open_client(context: ApiContext) -> Iterator[TestClient]:
 
 
 # ----------------------------------------------------------------------------------------------------- methods
-def test_capabilities_name_every_resource_and_what_it_gives(client: TestClient) -> None:
+def test_capabilities_name_every_resource_and_what_it_gives(client: TestClient) -> None:  # W-8
     answer = client.options("/dicom-web/")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/vnd.sun.wadl+xml")
     wadl = fromstring(answer.content)
@@ -59,7 +59,7 @@ def test_capabilities_name_every_resource_and_what_it_gives(client: TestClient) 
 
 
 @pytest.mark.parametrize(("path", "known"), [("/dicom-web/studies", {"GET", "HEAD", "POST", "OPTIONS"})])
-def test_a_resource_names_the_methods_of_all_its_routes(client: TestClient, path: str, known: set[str]) -> None:
+def test_a_resource_names_the_methods_of_all_its_routes(client: TestClient, path: str, known: set[str]) -> None:  # W-6
     refused, asked = client.put(path), client.options(path)
     assert (refused.status_code, set(refused.headers["allow"].split(", "))) == (405, known)
     assert (asked.status_code, set(asked.headers["allow"].split(", ")), asked.content) == (204, known, b"")
@@ -68,7 +68,7 @@ def test_a_resource_names_the_methods_of_all_its_routes(client: TestClient, path
 
 @pytest.mark.parametrize("path", [ONE, f"{ONE}/metadata", PIXELS, "/dicom-web/studies"])
 @pytest.mark.parametrize("accept", ["*/*", "application/octet-stream, application/dicom, */*;q=0.1"])
-def test_head_has_the_headers_of_get(kept: TestClient, path: str, accept: str) -> None:
+def test_head_has_the_headers_of_get(kept: TestClient, path: str, accept: str) -> None:  # W-8
     got, told = (kept.request(method, path, headers={"Accept": accept}) for method in ("GET", "HEAD"))
     own = {"x-request-id", "transfer-encoding"}
     assert {name: value for name, value in told.headers.items() if name not in own} == {
@@ -92,7 +92,7 @@ def test_head_has_the_headers_of_get(kept: TestClient, path: str, accept: str) -
 )
 def test_equal_tags_are_equal_bytes_and_are_not_sent_twice(
     kept: TestClient, path: str, headers: dict[str, str]
-) -> None:
+) -> None:  # W-9
     first, second = kept.get(path, headers=headers), kept.get(path, headers=headers)
     tag = first.headers["etag"]
     assert not tag.startswith("W/")
@@ -124,7 +124,7 @@ def test_caches_hear_that_answers_are_private_and_negotiated(kept: TestClient) -
 
 # ------------------------------------------------------------------------------------------------------ ranges
 @pytest.mark.parametrize(("path", "headers"), [(ONE, ALONE), (PIXELS, OCTETS)])
-def test_a_range_is_that_part_of_the_whole(kept: TestClient, path: str, headers: dict[str, str]) -> None:
+def test_a_range_is_that_part_of_the_whole(kept: TestClient, path: str, headers: dict[str, str]) -> None:  # W-9
     answer = kept.get(path, headers=headers)
     whole, size = answer.content, len(answer.content)
     assert answer.headers["accept-ranges"] == "bytes"
@@ -162,7 +162,7 @@ def test_several_ranges_come_as_parts(kept: TestClient) -> None:
     assert (given.status_code, parts(given)) == (206, [whole[:4], whole[10:20]])
 
 
-def test_ranges_that_cannot_be_are_416_with_the_size(kept: TestClient) -> None:
+def test_ranges_that_cannot_be_are_416_with_the_size(kept: TestClient) -> None:
     size = len(kept.get(PIXELS, headers=OCTETS).content)
     many = ",".join(f"{at}-{at}" for at in range(MAX_RANGES + 1))
     for asked in (f"{size}-", "-0", many):
@@ -191,7 +191,7 @@ def test_what_is_no_range_gives_the_whole(kept: TestClient, headers: dict[str, s
 # ------------------------------------------------------------------------------------------------- compression
 @pytest.mark.parametrize(("accepted", "squeezed"), [("gzip", True), ("br, *", True), ("gzip;q=0", False), ("", False)])
 @pytest.mark.parametrize("path", [f"{SERIES}/metadata", "/dicom-web/studies"])
-def test_json_is_squeezed_for_who_takes_it(kept: TestClient, path: str, accepted: str, squeezed: bool) -> None:
+def test_json_is_squeezed_for_who_takes_it(kept: TestClient, path: str, accepted: str, squeezed: bool) -> None:  # W-10
     with kept.stream("GET", path, headers={"Accept-Encoding": accepted}) as answer:
         sent = b"".join(answer.iter_raw())
     assert (answer.headers.get("content-encoding") == "gzip") is squeezed
@@ -199,18 +199,18 @@ def test_json_is_squeezed_for_who_takes_it(kept: TestClient, path: str, accepted
     assert (gzip.decompress(sent) if squeezed else sent) == plain
 
 
-def test_pixels_are_never_squeezed(kept: TestClient) -> None:
+def test_pixels_are_never_squeezed(kept: TestClient) -> None:  # W-10
     assert "content-encoding" not in kept.get(ONE, headers={"Accept-Encoding": "gzip"}).headers
 
 
 # ------------------------------------------------------------------------------------------------ other origins
-def test_no_other_sites_page_is_let_in_unless_it_is_named(client: TestClient) -> None:
+def test_no_other_sites_page_is_let_in_unless_it_is_named(client: TestClient) -> None:  # W-12
     assert client.options("/dicom-web/studies", headers=ASKING).status_code == 403
     read = client.get("/dicom-web/studies", headers={"Origin": VIEWER})
     assert "access-control-allow-origin" not in read.headers
 
 
-def test_a_named_sites_page_reads_and_stores_but_removes_nothing(open_client: TestClient) -> None:
+def test_a_named_sites_page_reads_and_stores_but_removes_nothing(open_client: TestClient) -> None:  # W-12
     asked = open_client.options("/dicom-web/studies", headers=ASKING)
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, VIEWER)
     assert "DELETE" not in asked.headers["access-control-allow-methods"]

@@ -54,7 +54,7 @@ def part_types(answer: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("accept", [None, "*/*", OHIF, "multipart/related; type=application/octet-stream"])
-def test_native_frames_go_out_in_the_order_asked_for(client: TestClient, accept: str | None) -> None:
+def test_native_frames_go_out_in_the_order_asked_for(client: TestClient, accept: str | None) -> None:  # W-31
     requests.store(client, native())
     answer = get(client, "frames/3,1,3", accept)
     assert answer.status_code == 200
@@ -94,6 +94,7 @@ def test_compressed_frames_go_out_decoded_where_nothing_else_is_asked_for(
     ],
 )
 def test_compressed_frames_go_out_as_stored_where_that_is_asked_for(client: TestClient, accept: str) -> None:
+    # W-4, W-31
     requests.store(client, compressed())
     answer = get(client, "frames/2", accept)
     assert (answer.status_code, part_types(answer)) == (200, [f"image/jls; transfer-syntax={JPEG_LS}"])
@@ -140,7 +141,7 @@ def test_a_form_that_is_not_had_is_406_and_tells_of_those_that_are(client: TestC
         ("1%2F2", 404),
     ],
 )
-def test_a_wrong_list_has_a_clear_answer(client: TestClient, frames: str, status: int) -> None:
+def test_a_wrong_list_has_a_clear_answer(client: TestClient, frames: str, status: int) -> None:  # W-31, R-48
     requests.store(client, native())
     assert get(client, f"frames/{frames}").status_code == status
 

@@ -62,7 +62,7 @@ def test_a_long_body_is_refused_before_it_is_read(client: TestClient) -> None:
 
 def test_an_unforeseen_error_is_answered_with_an_id_and_logged_without_its_words(
     context: ApiContext, caplog: pytest.LogCaptureFixture
-) -> None:
+) -> None:  # W-6
     app, router = create_app(context), APIRouter()
     name = "ZZ^PHI^CANARY"
 

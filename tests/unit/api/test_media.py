@@ -37,7 +37,7 @@ def request(accept: str | None, query: str = "") -> Request:
         ("application/dicom;q=0.1, multipart/related;q=0.9", Choice(offer=FILES)),
     ],
 )
-def test_an_accept_header_chooses_among_the_offers(accept: str | None, choice: Choice) -> None:
+def test_an_accept_header_chooses_among_the_offers(accept: str | None, choice: Choice) -> None:  # W-3
     assert choose(request(accept), OFFERS) == choice
 
 
@@ -51,12 +51,12 @@ def test_an_accept_header_chooses_among_the_offers(accept: str | None, choice: C
         "application/dicom;q=x",
     ],
 )
-def test_what_cannot_be_given_is_not_acceptable(accept: str) -> None:
+def test_what_cannot_be_given_is_not_acceptable(accept: str) -> None:  # W-3
     with pytest.raises(NotAcceptable):
         choose(request(accept), OFFERS)
 
 
-def test_the_query_parameter_wins_over_the_header() -> None:
+def test_the_query_parameter_wins_over_the_header() -> None:  # W-3
     assert choose(request("image/jpeg", "accept=application%2Fdicom"), OFFERS) == Choice(offer="application/dicom")
 
 

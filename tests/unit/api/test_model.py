@@ -61,15 +61,16 @@ def one(tag: int, vr: str, value: bytes, charset: bytes = b"ISO_IR 192") -> dict
     ],
 )
 def test_each_vr_has_its_json(vr: str, value: bytes, expected: dict[str, Any]) -> None:
+    # W-80, W-81, W-82, W-83, W-84, W-85, W-88
     assert one(0x00091010, vr, value) == expected
 
 
-def test_a_known_attribute_sent_as_un_shows_its_true_vr() -> None:
+def test_a_known_attribute_sent_as_un_shows_its_true_vr() -> None:  # W-86
     assert one(0x00200011, "UN", b"7 ") == {"vr": "IS", "Value": [7]}
     assert one(0x00091010, "UN", b"7 ") == {"vr": "UN", "InlineBinary": "NyA="}
 
 
-def test_text_is_decoded_by_its_own_character_set() -> None:
+def test_text_is_decoded_by_its_own_character_set() -> None:  # W-87
     assert one(0x00100010, "PN", b"\xc4nneas^Muster ", b"ISO_IR 100")["Value"] == [{"Alphabetic": "Änneas^Muster"}]
     assert one(0x00100020, "LO", b"\xff\xfe", b"ISO_IR 192")["Value"] == ["\ufffd\ufffd"]
 
@@ -82,7 +83,7 @@ def test_pydicom_reads_back_what_it_wrote() -> None:
     assert read == data_set
 
 
-def test_bulk_data_inside_a_sequence_is_found_by_its_path() -> None:
+def test_bulk_data_inside_a_sequence_is_found_by_its_path() -> None:  # W-34
     item = Dataset()
     item.add_new(0x00091010, "UT", "y" * 1500)
     data_set = Dataset()

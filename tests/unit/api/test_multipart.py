@@ -26,7 +26,7 @@ def test_what_is_written_is_read_back_however_it_is_cut(contents: list[bytes], s
         assert read(body + related.end(), boundary, size=size) == contents
 
 
-def test_a_preamble_a_leading_line_end_and_an_epilogue_are_passed_over() -> None:
+def test_a_preamble_a_leading_line_end_and_an_epilogue_are_passed_over() -> None:  # W-26
     core = b"--XX\r\n\r\none\r\n--XX\r\nContent-Type: application/dicom\r\n\r\n\r\n--XX--"
     for body in (core, b"\r\n" + core, b"read this --XX first\r\n" + core, core + b"\r\nfarewell"):
         assert read(body) == [b"one", b""]
@@ -62,17 +62,17 @@ def test_a_body_cut_short_is_never_whole(body: bytes) -> None:
         b"x" * 100_000,
     ],
 )
-def test_a_body_that_is_no_multipart_is_refused(body: bytes) -> None:
+def test_a_body_that_is_no_multipart_is_refused(body: bytes) -> None:  # R-43
     with pytest.raises(BodyRejected):
         read(body, size=1000)
 
 
-def test_more_parts_than_are_taken_are_refused() -> None:
+def test_more_parts_than_are_taken_are_refused() -> None:  # R-43
     with pytest.raises(BodyRejected, match="parts"):
         read(b"--XX\r\n\r\n\r\n" * (MAX_PARTS + 1) + b"--XX--", size=65536)
 
 
 @pytest.mark.parametrize("boundary", ["", "a" * 71, "ends with blank ", 'quote"', "x\r\ny"])
-def test_an_illegal_boundary_is_refused(boundary: str) -> None:
+def test_an_illegal_boundary_is_refused(boundary: str) -> None:  # R-43, W-26
     with pytest.raises(BodyRejected):
         boundary_of(MediaType(name="multipart/related", parameters={"boundary": boundary}))

@@ -41,7 +41,7 @@ class Words(HTMLParser):
         self.text.append(data)
 
 
-def test_markup_in_a_name_is_text(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
+def test_markup_in_a_name_is_text(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
     fill(Scene(archive, clock))
     words = Words(client.get("/vi").text)
     assert (words.names.count("script"), words.names.count("img"), words.names.count("html")) == (1, 0, 1)

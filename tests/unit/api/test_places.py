@@ -104,11 +104,11 @@ THREE = (FIRST, SECOND, THIRD + b"\0")
     ],
     ids=["basic", "extended", "none", "short"],
 )
-def test_encapsulated_frames_are_found(content: bytes) -> None:
+def test_encapsulated_frames_are_found(content: bytes) -> None:  # W-32
     assert [frame(content, JPEG, number) for number in (3, 1, 2)] == [THREE[2], FIRST, SECOND]
 
 
-def test_frames_in_several_fragments_are_put_together() -> None:
+def test_frames_in_several_fragments_are_put_together() -> None:  # W-32
     split = (FIRST[:6], FIRST[6:], SECOND[:4], SECOND[4:8], SECOND[8:])
     assert frame(image(fragments(*split), frames=2), JPEG, 2) == SECOND
     table = struct.pack("<II", 0, len(FIRST) + 16)
@@ -123,7 +123,7 @@ def test_a_video_is_one_stream_whatever_its_number_of_frames() -> None:
     assert (places.count, frame(content, VIDEO, 1)) == (1, b"abcdefgh")
 
 
-def test_bit_packed_frames_begin_inside_a_byte() -> None:
+def test_bit_packed_frames_begin_inside_a_byte() -> None:  # W-32
     bits = np.random.default_rng(7).integers(0, 2, (3, 3, 5))
     content = image(
         native(np.packbits(bits.reshape(-1), bitorder="little").tobytes()), rows=3, columns=5, bits=1, frames=3

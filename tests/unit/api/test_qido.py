@@ -32,7 +32,7 @@ def answer(client: TestClient, path: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_study_answer_carries_what_the_standard_asks(client: TestClient, kept: None) -> None:
+def test_a_study_answer_carries_what_the_standard_asks(client: TestClient, kept: None) -> None:  # W-47
     assert answer(client, "/studies?PatientName=nguyen*") == [
         {
             "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
@@ -58,7 +58,7 @@ def test_a_study_answer_carries_what_the_standard_asks(client: TestClient, kept:
     ]
 
 
-def test_series_and_instances_are_searched_below_their_study(client: TestClient, kept: None) -> None:
+def test_series_and_instances_are_searched_below_their_study(client: TestClient, kept: None) -> None:  # W-47, W-48
     (series,) = answer(client, "/studies/2.25.1/series?includefield=00080021,00080031,0008103E,00200011")
     assert (series["0020000E"]["Value"], series["00200011"]["Value"], series["00201209"]["Value"]) == (
         ["2.25.1.1"],
@@ -87,12 +87,12 @@ def test_series_and_instances_are_searched_below_their_study(client: TestClient,
         "accept=application/dicom%2Bjson",
     ],
 )
-def test_keys_come_by_keyword_or_tag(client: TestClient, kept: None, query: str) -> None:
+def test_keys_come_by_keyword_or_tag(client: TestClient, kept: None, query: str) -> None:  # W-40, W-41, W-42, W-48
     assert len(answer(client, f"/studies?{query}")) == 1
 
 
 @pytest.mark.parametrize("query", ["PatientID=P2", "limit=0", "offset=1", "StudyDate=-20251231"])
-def test_no_match_is_204_without_a_body(client: TestClient, kept: None, query: str) -> None:
+def test_no_match_is_204_without_a_body(client: TestClient, kept: None, query: str) -> None:  # W-43, W-45
     response = client.get(f"/dicom-web/studies?{query}")
     assert (response.status_code, response.content) == (204, b"")
 
@@ -131,11 +131,11 @@ def test_an_instance_tells_the_syntax_it_leaves_in(client: TestClient) -> None: 
         "&".join(f"PatientID={number}" for number in range(100)),
     ],
 )
-def test_a_malformed_search_is_400(client: TestClient, query: str) -> None:
+def test_a_malformed_search_is_400(client: TestClient, query: str) -> None:  # W-40, W-41, W-43
     assert client.get(f"/dicom-web/studies?{query}").status_code == 400
 
 
-def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:
+def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:  # W-40, W-46
     response = client.get("/dicom-web/studies?fuzzymatching=true&Modality=MR&00091010=x")
     assert response.status_code == 200
     assert response.headers.get_list("warning") == [
@@ -145,7 +145,7 @@ def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:
     ]
 
 
-def test_our_own_maximum_is_said(client: TestClient, kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_maximum_is_said(client: TestClient, kept: None, monkeypatch: pytest.MonkeyPatch) -> None:  # W-44
     monkeypatch.setattr(qido, "MAX_RESULTS", 1)
     response = client.get("/dicom-web/instances")
     assert (len(response.json()), response.headers["warning"]) == (
@@ -155,7 +155,7 @@ def test_our_own_maximum_is_said(client: TestClient, kept: None, monkeypatch: py
     assert "warning" not in client.get("/dicom-web/instances?offset=1").headers
 
 
-def test_other_forms_are_given_or_not_acceptable(client: TestClient, kept: None) -> None:
+def test_other_forms_are_given_or_not_acceptable(client: TestClient, kept: None) -> None:  # W-5
     accept = {"Accept": 'multipart/related; type="application/dicom+xml"'}
     given = client.get("/dicom-web/instances", headers=accept)
     assert [from_xml([part])["00080018"]["Value"] for part in parts(given)] == [["2.25.1.1.1"], ["2.25.1.1.2"]]
@@ -164,6 +164,7 @@ def test_other_forms_are_given_or_not_acceptable(client: TestClient, kept: None)
 
 
 def test_answers_below_a_study_that_the_path_does_not_name_carry_it(client: TestClient, kept: None) -> None:
+    # W-42, W-47
     (study,) = answer(client, "/studies")
     (series,) = answer(client, "/series")
     one, _ = answer(client, "/instances")

@@ -57,7 +57,7 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("window", FORMULAS)
-def test_a_window_is_that_of_the_standard(client: TestClient, window: str) -> None:
+def test_a_window_is_that_of_the_standard(client: TestClient, window: str) -> None:  # W-35
     kept(client)
     assert np.abs(shown(client, f"rendered?window={window}").astype(int) - FORMULAS[window]).max() <= 1
 

@@ -36,7 +36,7 @@ def reason(code: int) -> dict[str, Any]:
     return {"00081197": {"vr": "US", "Value": [code]}}
 
 
-def test_what_is_stored_is_named_with_its_address(client: TestClient, archive: Archive) -> None:
+def test_what_is_stored_is_named_with_its_address(client: TestClient, archive: Archive) -> None:  # W-11, W-22, W-23
     answer = store(client, builders.ct_slice(1), builders.ct_slice(2))
     assert (answer.status_code, answer.headers["content-type"], answer.json()) == (
         200,
@@ -51,7 +51,7 @@ def test_what_is_stored_is_named_with_its_address(client: TestClient, archive: A
         assert (study.instance_count, study.released_at) == (2, builders.START)
 
 
-def test_a_second_send_is_stored_again_as_far_as_the_sender_hears(client: TestClient, archive: Archive) -> None:
+def test_a_second_send_is_stored_again_as_far_as_the_sender_hears(client: TestClient, archive: Archive) -> None:  # W-26
     store(client, builders.ct_slice(1))
     answer = store(client, builders.ct_slice(1))
     assert (answer.status_code, answer.json()["00081199"]["Value"]) == (200, [stored(1)])
@@ -67,6 +67,7 @@ def test_other_content_under_a_kept_uid_fails_and_the_first_stays(client: TestCl
 
 
 def test_an_instance_of_another_study_fails_and_nothing_of_it_is_kept(client: TestClient, archive: Archive) -> None:
+    # W-23, W-25
     stranger = builders.radiograph()
     answer = store(client, stranger, study="2.25.1")
     assert (answer.status_code, answer.json()) == (
@@ -183,7 +184,7 @@ def test_more_senders_than_may_wait_come_again(client: TestClient, monkeypatch: 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
-def test_a_single_file_is_taken_without_multipart(client: TestClient) -> None:
+def test_a_single_file_is_taken_without_multipart(client: TestClient) -> None:  # W-20
     content = builders.part10(builders.ct_slice(1))
     answer = client.post("/dicom-web/studies", content=content, headers={"Content-Type": "application/dicom"})
     assert (answer.status_code, answer.json()["00081199"]["Value"]) == (200, [stored(1)])
@@ -226,7 +227,7 @@ def test_an_answer_that_cannot_be_given_stores_nothing(client: TestClient, archi
 
 def test_a_store_that_is_away_is_503_and_may_be_tried_again(
     client: TestClient, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> None:  # W-6, W-23
     def away(*_: object) -> None:
         raise ObjectStoreUnavailable("gone")
 

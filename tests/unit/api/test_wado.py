@@ -35,12 +35,13 @@ def slices(client: TestClient) -> list[Dataset]:
 
 @pytest.mark.parametrize("path", ["/dicom-web/studies/2.25.1", SERIES])
 def test_a_study_and_a_series_come_back_byte_for_byte(client: TestClient, slices: list[Dataset], path: str) -> None:
+    # W-27, W-30
     answer = client.get(path, headers={"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'})
     assert answer.status_code == 200
     assert [data_set_bytes(part) for part in parts(answer)] == [data_set_bytes(builders.part10(one)) for one in slices]
 
 
-def test_an_instance_comes_alone_or_as_the_only_part(client: TestClient, slices: list[Dataset]) -> None:
+def test_an_instance_comes_alone_or_as_the_only_part(client: TestClient, slices: list[Dataset]) -> None:  # W-30
     alone = client.get(ONE, headers=ALONE)
     assert (alone.status_code, alone.headers["content-type"], alone.headers["content-disposition"]) == (
         200,
@@ -83,7 +84,7 @@ def test_what_is_not_made_here_is_not_acceptable(client: TestClient, slices: lis
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_what_the_web_does_not_know_leaves_as_explicit_little_endian(client: TestClient, syntax: str) -> None:
+def test_what_the_web_does_not_know_leaves_as_explicit_little_endian(client: TestClient, syntax: str) -> None:  # W-1
     original = read(builders.part10(builders.ct_slice(1)))
     kept = builders.ct_slice(1)
     kept.file_meta.TransferSyntaxUID = syntax
@@ -114,6 +115,7 @@ def test_what_the_web_does_not_know_leaves_as_explicit_little_endian(client: Tes
 
 
 def test_metadata_tells_every_attribute_and_where_the_pixels_are(client: TestClient, slices: list[Dataset]) -> None:
+    # W-5, W-33
     for path, count in ((f"{ONE}/metadata", 1), (f"{SERIES}/metadata", 2), ("/dicom-web/studies/2.25.1/metadata", 2)):
         answer = client.get(path)
         assert answer.headers["content-type"] == "application/dicom+json"
@@ -125,7 +127,7 @@ def test_metadata_tells_every_attribute_and_where_the_pixels_are(client: TestCli
     assert models[0]["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Nguyễn^Văn"}]}
 
 
-def test_bulk_data_is_exactly_the_values_bytes(client: TestClient, slices: list[Dataset]) -> None:
+def test_bulk_data_is_exactly_the_values_bytes(client: TestClient, slices: list[Dataset]) -> None:  # W-34
     answer = client.get(f"{ONE}/bulkdata/7FE00010")
     assert answer.headers["content-type"].startswith('multipart/related; type="application/octet-stream"')
     assert parts(answer) == [slices[0].PixelData]
@@ -138,7 +140,7 @@ def damage(archive: Archive, key: ObjectKey) -> None:
     archive.objects._objects[key] = bytes(content)
 
 
-def test_a_rotten_object_is_never_given_whole(context: ApiContext, archive: Archive) -> None:
+def test_a_rotten_object_is_never_given_whole(context: ApiContext, archive: Archive) -> None:  # W-30
     with TestClient(create_app(context), base_url=BASE) as client:
         store(client, builders.ct_slice(1))
         (key,) = archive.objects.keys()
@@ -189,7 +191,7 @@ def test_a_data_set_that_does_not_parse_to_its_end_is_still_given_as_it_is(clien
 
 
 @pytest.mark.parametrize("path", ["/dicom-web/studies/2.25.1", SERIES, ONE])
-def test_a_zip_file_holds_the_instances(client: TestClient, slices: list[Dataset], path: str) -> None:
+def test_a_zip_file_holds_the_instances(client: TestClient, slices: list[Dataset], path: str) -> None:  # W-30
     answer = client.get(path, headers={"Accept": "application/zip"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
