@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Response
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/health", tags=["health"])
+_NOT_READY: Final[dict[str, Any]] = {"description": "An adapter does not answer", "content": {"application/json": {}}}
 
 
 @router.api_route("/live", methods=["GET", "HEAD"])
@@ -27,7 +28,7 @@ def live() -> Response:
     return as_json({"status": "alive"})
 
 
-@router.api_route("/ready", methods=["GET", "HEAD"])
+@router.api_route("/ready", methods=["GET", "HEAD"], responses={503: _NOT_READY})
 def ready(context: Context) -> Response:
     """Ask every adapter; 503 names those that do not answer, read-only says that nothing more is taken in.
 

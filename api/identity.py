@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import as_json
 from api.context import Context
+from api.document import refused
 from api.entries import as_entry
 from api.quarantine import Decided
 from api.uids import StudyPath
@@ -24,7 +25,7 @@ def list_studies(context: Context) -> Response:
         return as_json({"studies": identity.flagged(tx)})
 
 
-@router.post("/{study}/clear")
+@router.post("/{study}/clear", responses=refused(409))
 def clear(context: Context, study: StudyPath, told: Decided) -> Response:
     """Note that a study is reconciled, and who says so; return its entry."""
     with context.archive.database.write() as tx:

@@ -38,19 +38,19 @@ Lang = Annotated[Language | None, Query()]
 Page = Annotated[int, Query(ge=1, le=10_000)]
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.api_route("/", methods=["GET", "HEAD"], response_class=HTMLResponse)
 def worklist_page(context: Context, request: Request, lang: Lang = None, page: Page = 1) -> Response:
     """Show the worklist in the language asked for, else the browser's, else Vietnamese."""
     return _render(context, lang or _preferred(request.headers.get("accept-language", "")), page)
 
 
-@router.api_route("/vi", methods=["GET", "HEAD"])
+@router.api_route("/vi", methods=["GET", "HEAD"], response_class=HTMLResponse)
 def worklist_page_vi(context: Context, page: Page = 1) -> Response:
     """Show the worklist in Vietnamese."""
     return _render(context, "vi", page)
 
 
-@router.api_route("/en", methods=["GET", "HEAD"])
+@router.api_route("/en", methods=["GET", "HEAD"], response_class=HTMLResponse)
 def worklist_page_en(context: Context, page: Page = 1) -> Response:
     """Show the worklist in English."""
     return _render(context, "en", page)

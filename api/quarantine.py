@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from api.answers import as_json
 from api.context import Context
+from api.document import refused
 from pacs_gateway.reread import read_object
 from storage import decisions
 from storage.catalog import quarantine
@@ -52,14 +53,14 @@ def one_copy(context: Context, row_id: RowId) -> Response:
         return as_json(quarantine.one(tx, row_id))
 
 
-@router.post("/{row_id}/release")
+@router.post("/{row_id}/release", responses=refused(409))
 def release(context: Context, row_id: RowId, told: Decided) -> Response:
     """Keep the copy in place of the kept instance, which is put aside instead."""
     archive, clock = context.archive, context.clock
     return as_json(decisions.release(archive, row_id, read_object, actor=told.by, reason=told.reason, clock=clock))
 
 
-@router.post("/{row_id}/reject")
+@router.post("/{row_id}/reject", responses=refused(409))
 def reject(context: Context, row_id: RowId, told: Decided) -> Response:
     """Remove the copy for good; the kept instance stays."""
     return as_json(decisions.reject(context.archive, row_id, actor=told.by, reason=told.reason, clock=context.clock))

@@ -19,7 +19,7 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
-@router.api_route("/worklist", methods=["GET", "HEAD"])
+@router.api_route("/worklist", methods=["GET", "HEAD"], responses={304: {"description": "Not Modified"}})
 def list_entries(context: Context, request: Request, limit: Limit = 100, offset: Offset = 0) -> Response:
     """Return studies in the order to read them, each with why it stands where it stands."""
     page = page_of(context, limit=limit, offset=offset)

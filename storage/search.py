@@ -65,7 +65,7 @@ def _universal(value: str) -> bool:
     return value.strip("*") == ""
 
 
-def _text(column: sa.Column[Any]) -> Rule:
+def _text(column: sa.ColumnElement[Any]) -> Rule:
     """Single value and wildcard matching, by case (PS3.4 C.2.2.2.1, C.2.2.2.4)."""
 
     def condition(value: str, dialect: str) -> Condition | None:
@@ -103,8 +103,8 @@ def _uids(column: sa.Column[Any]) -> Rule:
     return condition
 
 
-_DATE = re.compile(r"\d{8}")
-_TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+_DATE = re.compile(r"\d{8}", re.ASCII)
+_TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", re.ASCII)
 _LAST_TIME = "235959.999999"
 """Fills up a shortened time; no other letter is used, since a database may sort signs in its own way."""
 
@@ -132,7 +132,7 @@ def _number(column: sa.Column[Any]) -> Rule:
     def condition(value: str, _: str) -> Condition | None:
         if not value:
             return None
-        if not re.fullmatch(r"[+-]?\d{1,12}", value.strip()):
+        if not re.fullmatch(r"[+-]?\d{1,12}", value.strip(), re.ASCII):
             raise MatchRejected("a number key is not an integer")
         return column == int(value)
 
@@ -141,18 +141,20 @@ def _number(column: sa.Column[Any]) -> Rule:
 
 def _any_series(column: sa.Column[Any]) -> Rule:
     """Match a study where any of its series matches: (0008,0061) Modalities in Study."""
-    inner = _text(column)
+    # Another name for the table: at series and instance level the query itself is about series.
+    others = _series.alias("any_series")
+    inner = _text(others.c[column.name])
 
     def condition(value: str, dialect: str) -> Condition | None:
         options = [matched for part in value.split("\\") if (matched := inner(part, dialect)) is not None]
         if not options or len(options) <= value.count("\\"):
             return None
-        return sa.exists().where(_series.c.study_pk == _studies.c.id, sa.or_(*options))
+        return sa.exists().where(others.c.study_pk == _studies.c.id, sa.or_(*options))
 
     return condition
 
 
-def _like(column: sa.Column[Any], value: str, dialect: str, *, limit: int = MAX_WILDCARDS) -> Condition:
+def _like(column: sa.ColumnElement[Any], value: str, dialect: str, *, limit: int = MAX_WILDCARDS) -> Condition:
     """Match ``*`` and ``?``; everything else, also what is special to the database, is itself."""
     pattern = re.sub(r"\*+", "*", value)
     if not re.search(r"[*?]", pattern):

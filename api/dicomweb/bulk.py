@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
@@ -32,6 +32,7 @@ router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 _VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
 _PATH: Final = re.compile(r"([0-9A-F]{8}/\d{1,6}/)*[0-9A-F]{8}")
+ValuePath = Annotated[str, Path(json_schema_extra={"pattern": "^([0-9A-F]{8}/[0-9]{1,6}/){0,3}[0-9A-F]{8}$"})]
 _ANSWERS: Final = answers(
     _VALUES, media.OCTETS, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
 )
@@ -44,7 +45,7 @@ _LONGEST_UNIT: Final = 8
     responses=_ANSWERS,
 )
 def retrieve_bulk(
-    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath, *, path: str
+    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath, *, path: ValuePath
 ) -> Response:
     """Retrieve one value's bytes.
 

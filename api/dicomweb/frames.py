@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
@@ -37,6 +37,8 @@ MAX_LISTED: Final = 1000
 """Frames that one request may name."""
 
 _LIST: Final = re.compile(r"[0-9]{1,10}(,[0-9]{1,10})*")
+FramesPath = Annotated[str, Path(json_schema_extra={"pattern": "^[1-9][0-9]{0,9}(,[1-9][0-9]{0,9}){0,99}$"})]
+"""Told, not checked: `numbers_of` does that, and says what is wrong."""
 _INSTANCE: Final = "/studies/{study}/series/{series}/instances/{instance}"
 _VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
 _COMPRESSED: Final = ("image/jphc", "image/jp2", "image/jls", "image/dicom-rle")
@@ -64,7 +66,13 @@ class Given:
 
 @router.api_route(f"{_INSTANCE}/frames/{{frames}}", methods=["GET", "HEAD"], responses=_ANSWERS)
 def retrieve_frames(
-    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath, *, frames: str
+    context: Context,
+    request: Request,
+    study: StudyPath,
+    series: SeriesPath,
+    instance: InstancePath,
+    *,
+    frames: FramesPath,
 ) -> Response:
     """Retrieve frames of an instance: in the order asked for, each as often as it is named."""
     numbers = numbers_of(frames)

@@ -17,6 +17,7 @@ from api.dicomweb.described import answers
 from api.dicomweb.forms import FORMS, give_at_once
 from api.dicomweb.kept import leaves_as
 from api.dicomweb.model import DataSet, element
+from api.dicomweb.parameters import search_parameters
 from api.errors import ParameterRejected
 from api.uids import SeriesPath, StudyPath
 from storage import search
@@ -54,37 +55,58 @@ class Query:
 
 
 # ------------------------------------------------------------------------------------------------------ routes
-@router.api_route("/studies", methods=_METHODS, responses=_ANSWERS)
+@router.api_route(
+    "/studies", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.STUDY, "/studies")
+)
 def search_studies(context: Context, request: Request) -> Response:
     """Search for studies."""
     return _search(context, request, Level.STUDY, {})
 
 
-@router.api_route("/series", methods=_METHODS, responses=_ANSWERS)
+@router.api_route(
+    "/series", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.SERIES, "/series")
+)
 def search_all_series(context: Context, request: Request) -> Response:
     """Search for series of all studies."""
     return _search(context, request, Level.SERIES, {})
 
 
-@router.api_route("/studies/{study}/series", methods=_METHODS, responses=_ANSWERS)
+@router.api_route(
+    "/studies/{study}/series",
+    methods=_METHODS,
+    responses=_ANSWERS,
+    openapi_extra=search_parameters(Level.SERIES, "/studies/{study}/series"),
+)
 def search_series(context: Context, request: Request, study: StudyPath) -> Response:
     """Search for series of one study."""
     return _search(context, request, Level.SERIES, {"StudyInstanceUID": study})
 
 
-@router.api_route("/instances", methods=_METHODS, responses=_ANSWERS)
+@router.api_route(
+    "/instances", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.INSTANCE, "/instances")
+)
 def search_all_instances(context: Context, request: Request) -> Response:
     """Search for instances of all studies."""
     return _search(context, request, Level.INSTANCE, {})
 
 
-@router.api_route("/studies/{study}/instances", methods=_METHODS, responses=_ANSWERS)
+@router.api_route(
+    "/studies/{study}/instances",
+    methods=_METHODS,
+    responses=_ANSWERS,
+    openapi_extra=search_parameters(Level.INSTANCE, "/studies/{study}/instances"),
+)
 def search_study_instances(context: Context, request: Request, study: StudyPath) -> Response:
     """Search for instances of one study."""
     return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study})
 
 
-@router.api_route("/studies/{study}/series/{series}/instances", methods=_METHODS, responses=_ANSWERS)
+@router.api_route(
+    "/studies/{study}/series/{series}/instances",
+    methods=_METHODS,
+    responses=_ANSWERS,
+    openapi_extra=search_parameters(Level.INSTANCE, "/studies/{study}/series/{series}/instances"),
+)
 def search_instances(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
     """Search for instances of one series."""
     return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
@@ -127,6 +149,8 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
     if any(_CONTROL.search(value) for _, value in items):
         raise ParameterRejected("a query parameter holds control characters")
     values = dict(path)
+    if any(name in _UNSUPPORTED and value.lower() not in {"true", "false"} for name, value in items):
+        raise ParameterRejected(f"{', '.join(_UNSUPPORTED)} are true or false")
     warnings = [_literal(name) for name, value in items if name in _UNSUPPORTED and value.lower() == "true"]
     for name, value in items:
         if name in _RESERVED:

@@ -14,7 +14,7 @@ from api.answers import unchanged
 from api.context import ApiContext, Context
 from api.dicomweb import media
 from api.dicomweb.described import answers
-from api.dicomweb.frames import check_numbers, frame_bytes, numbers_of, places_of
+from api.dicomweb.frames import FramesPath, check_numbers, frame_bytes, numbers_of, places_of
 from api.dicomweb.kept import instance_url, instances_of
 from api.dicomweb.multipart import Related
 from api.dicomweb.source import reader
@@ -52,8 +52,21 @@ _FUNCTIONS: Final = "linear, linear-exact or sigmoid"
 _CAPTURES: Final = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage, and the root of its multi-frame kinds."""
 
-Viewport = Annotated[str | None, Query(description="width,height[,left,top,width,height]", max_length=200)]
-WindowText = Annotated[str | None, Query(description="center,width[,function]", max_length=200)]
+_SIZE: Final = "[1-9][0-9]{0,2},[1-9][0-9]{0,2}"
+_VIEWPORT: Final = f"^{_SIZE}(,[0-9]{{1,4}},[0-9]{{1,4}},-?[1-9][0-9]{{0,3}},-?[1-9][0-9]{{0,3}})?$"
+_WINDOWS: Final = r"^-?[0-9]{1,6}(\.[0-9]{1,6})?,[1-9][0-9]{0,6}(,(linear|linear-exact|sigmoid))?$"
+Viewport = Annotated[
+    str | None,
+    Query(
+        description="width,height[,left,top,width,height]",
+        max_length=200,
+        json_schema_extra={"pattern": _VIEWPORT},
+    ),
+]
+WindowText = Annotated[
+    str | None,
+    Query(description="center,width[,function]", max_length=200, json_schema_extra={"pattern": _WINDOWS}),
+]
 Quality = Annotated[int, Query(ge=1, le=100)]
 
 
@@ -116,7 +129,7 @@ def rendered_frames(
     series: SeriesPath,
     instance: InstancePath,
     *,
-    frames: str,
+    frames: FramesPath,
     viewport: Viewport = None,
     window: WindowText = None,
     quality: Quality = QUALITY,
@@ -168,7 +181,7 @@ def frame_thumbnail(
     series: SeriesPath,
     instance: InstancePath,
     *,
-    frames: str,
+    frames: FramesPath,
     viewport: Viewport = None,
 ) -> Response:
     """Show frames of an instance, small."""

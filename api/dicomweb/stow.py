@@ -23,6 +23,7 @@ from api.dicomweb.described import answers
 from api.dicomweb.model import DataSet, Element, element
 from api.dicomweb.multipart import Part, boundary_of, parts
 from api.dicomweb.native import as_xml
+from api.dicomweb.parameters import STORED
 from api.errors import ApiError, BodyIncomplete, BodyRejected, MediaTypeUnsupported, SendersBusy
 from api.problems import RETRY_AFTER_S
 from api.uids import StudyPath
@@ -55,22 +56,27 @@ STUDY_MISMATCH: Final = 0xC409
 """Failure reason of ours: the instance belongs to another study than the one that is posted to."""
 
 
-_ANSWERS: Final = answers(
-    media.DICOM_JSON,
-    media.JSON,
-    media.DICOM_XML,
-    problems=(403, 406, 415),
-    also={202: "Some instances were stored", 409: "None was stored: they conflict"},
-)
+_RESPONSES: Final = (media.DICOM_JSON, media.JSON, media.DICOM_XML)
+_PROBLEM: Final = "application/problem+json"
+_ANSWERS: Final = answers(*_RESPONSES, problems=(403, 406, 415)) | {
+    code: {"description": meaning, "content": {name: {} for name in (*_RESPONSES, _PROBLEM)}}
+    for code, meaning in (
+        (202, "Some instances were stored"),
+        (400, "None was stored: nothing that is an instance"),
+        (409, "None was stored: they conflict, or cannot be kept"),
+        (413, "None was stored: longer than is taken"),
+        (503, "None was stored: come again"),
+    )
+}
 
 
-@router.post("/studies", responses=_ANSWERS)
+@router.post("/studies", responses=_ANSWERS, openapi_extra=STORED)
 async def store(context: Context, request: Request) -> Response:
     """Store instances of any study."""
     return await _in_place(context, request, None)
 
 
-@router.post("/studies/{study}", responses=_ANSWERS)
+@router.post("/studies/{study}", responses=_ANSWERS, openapi_extra=STORED)
 async def store_in_study(context: Context, request: Request, study: StudyPath) -> Response:
     """Store instances of one study; those of another fail."""
     return await _in_place(context, request, study)

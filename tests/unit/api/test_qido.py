@@ -126,6 +126,7 @@ def test_an_instance_tells_the_syntax_it_leaves_in(client: TestClient) -> None: 
         "PatientID=%00",
         "StudyDescription=a%0D%0Ab",
         "limit=%D9%A1",
+        "fuzzymatching=maybe",
         "includefield=Nonsense",
         "StudyDate=yesterday",
         "&".join(f"PatientID={number}" for number in range(100)),

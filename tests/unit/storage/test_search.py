@@ -147,3 +147,17 @@ def test_each_level_supports_its_own_keys_and_those_above() -> None:
     study, series, instance = (search.supported(level) for level in Level)
     assert study < series < instance
     assert ("Modality" in study, "Modality" in series, "SOPInstanceUID" in series) == (False, True, False)
+
+
+def test_modalities_of_the_study_match_below_it_too(archive: Archive) -> None:  # W-41
+    with archive.database.read() as tx:
+        for level, query in ((Level.SERIES, search.series), (Level.INSTANCE, search.instances)):
+            for value, rows in (("SR", 2), ("CT", 8), ("CT\\SR", 8), ("S?", 2), ("MR", 0)):
+                matches = [Match(keyword="ModalitiesInStudy", value=value)]
+                assert len(query(tx, matches, limit=100)) == search.count(tx, matches, level) == rows
+
+
+def test_digits_are_those_of_dicom(archive: Archive) -> None:
+    for keyword, value in (("StudyDate", "\u0662\u0660260105"), ("NumberOfStudyRelatedSeries", "\u0662")):
+        with pytest.raises(MatchRejected):
+            found(archive, **{keyword: value})
