@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from api.dicomweb.places import Atlas
 from imaging import Decoders
 from storage.archive import Archive, utc_now
+from web.viewer import Shelf
 
 if TYPE_CHECKING:
     from models.contract import ModelCard
@@ -26,8 +27,8 @@ class ApiContext:
     `public_base_url` is the address that browsers use, without a trailing slash; the links in answers start with it,
     never with a request's own Host.  `pings` names a call per adapter that returns if the adapter answers.
     `qido_empty` is the status of a search without a match: 204, or 200 with an empty list for clients that need one.
-    `cors_origins` are the other sites whose pages may use DICOMweb here.  `decoders` start at the first picture;
-    whoever makes a context closes them.
+    `cors_origins` are the other sites whose pages may use DICOMweb here.  `viewers` is where the image viewer lies, if
+    one is installed.  `decoders` start at the first picture; whoever makes a context closes them.
     """
 
     archive: Archive
@@ -40,6 +41,7 @@ class ApiContext:
     server_version: str = ""
     cors_origins: frozenset[str] = frozenset()
     qido_empty: int = 204
+    viewers: Shelf = field(default_factory=lambda: Shelf(None))
     decoders: Decoders = field(default_factory=Decoders)
     atlas: Atlas = field(default_factory=Atlas)
 

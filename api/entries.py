@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from api import words
+from api.viewer import link_to
 from inference.priority import place_reason
 from storage.records import Coverage, OrderPriority, ResultRecord, StudyRecord, WorklistEntry
 
@@ -33,6 +34,11 @@ _TIMES = ("received_first", "received_last", "completed_at", "ready_at", "due_at
 
 def as_entry(entry: WorklistEntry, context: ApiContext, *, place: int | None = None) -> Entry:
     """Return one worklist row; `place` counts from 1 in the whole list."""
+    row = _row(entry, context, place)
+    return {**row, "viewer": link_to(row) if context.viewers.installed() else None}
+
+
+def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
     study = entry.study
     reason = place_reason(entry)
     return {

@@ -109,6 +109,7 @@ def _row(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
         "accession": study["accession_number"] or "",
         "received": _local(entry["received_last"]),
         "state": words.STATES[entry["state"]][language],
+        "viewer": entry["viewer"] or "",
         "revision": entry["revision"],
         "counts": PAGE["counts"][language].format(series=entry["series_count"], images=entry["instance_count"]),
         "coverage": [_coverage(line, entry, language) for line in entry["coverage"]],

@@ -42,6 +42,7 @@ PAGE: Final[Mapping[str, Text]] = {
     "days_hours": Text(vi="{days} ngày {hours} giờ", en="{days} d {hours} h"),
     "counts": Text(vi="{series} chuỗi · {images} ảnh", en="series {series} · images {images}"),
     "received": Text(vi="nhận", en="received"),
+    "view": Text(vi="Xem ảnh", en="View images"),
     "revision": Text(vi="lần nhận", en="revision"),
     "score": Text(vi="điểm", en="score"),
     "threshold": Text(vi="ngưỡng", en="threshold"),

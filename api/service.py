@@ -9,7 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from api import health, identity, integrity, page, priorities, problems, quarantine, results, worklist
+from api import health, identity, integrity, page, priorities, problems, quarantine, results, viewer, worklist
 from api.context import ApiContext
 from api.crossorigin import CrossOrigin
 from api.dicomweb import bulk, capabilities, frames, metadata, qido, removal, rendered, stow, uri, wado
@@ -34,6 +34,7 @@ def create_app(context: ApiContext) -> FastAPI:
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal):
         app.include_router(module.router, prefix="/dicom-web")
+    app.include_router(viewer.router)  # its paths go on for ever: last
     app.mount("/static", StaticFiles(directory=Path(str(files("web"))) / "static"), name="static")
     problems.register(app)
     app.openapi = Document(app)  # type: ignore[method-assign]  # as FastAPI's own guide extends it

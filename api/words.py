@@ -59,6 +59,9 @@ IDENTITY_CONFLICT: Final = Text(
     vi="Mâu thuẫn danh tính: ảnh mang nhiều người bệnh, cần đối chiếu",
     en="Identity conflict: images name more than one patient, to be reconciled",
 )
+VIEWER_MISSING: Final = Text(
+    vi="Chưa cài trình xem ảnh; hãy chạy roi viewer fetch.", en="The viewer is not installed; run roi viewer fetch."
+)
 
 REASONS: Final = {
     "no_eligible_series": Text(vi="không có chuỗi ảnh phù hợp", en="no series fits"),

@@ -30,11 +30,13 @@ conflicts_app = typer.Typer(
     help="Studies that name more than one patient, and Patient IDs that several seem to share.", no_args_is_help=True
 )
 triage_app = typer.Typer(help="What the models' flags do to those who wait.", no_args_is_help=True)
+viewer_app = typer.Typer(help="The image viewer that the API serves below /ohif/.", no_args_is_help=True)
 app.add_typer(peers_app, name="peers")
 app.add_typer(triage_app, name="triage")
 app.add_typer(conflicts_app, name="conflicts")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(models_app, name="models")
+app.add_typer(viewer_app, name="viewer")
 
 Data = Annotated[Path | None, typer.Option(help="Data folder [roi-data].")]
 Config = Annotated[Path | None, typer.Option(help="Settings file [roi.toml in the data folder].")]
@@ -395,13 +397,40 @@ def triage_simulate(
     run(_settings(config, data=data), asked, as_json=json)
 
 
+@viewer_app.command("fetch")
+def viewer_fetch(
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="The viewer's package, where npm is not on this machine.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Install the image viewer: take its package with npm, or from a file, and make it ready to be served."""
+    from roi.viewer import fetch
+    from web.viewer import Shelf
+
+    fetch(Shelf(_settings(config, data=data).viewer_folder), file)
+
+
+@viewer_app.command("status")
+def viewer_status(data: Data = None, config: Config = None) -> None:
+    """Say whether the image viewer is installed and whole; exit code 1 where it is not."""
+    from roi.viewer import status
+    from web.viewer import Shelf
+
+    status(Shelf(_settings(config, data=data).viewer_folder))
+
+
 def _settings(config: Path | None, **flags: object) -> Settings:
     from roi.settings import read_settings
 
     return read_settings(config=config, **flags)
 
 
-_OURS = ("api.", "inference.", "models.", "pacs_gateway.", "roi.", "storage.")
+_OURS = ("api.", "inference.", "models.", "pacs_gateway.", "roi.", "storage.", "web.")
 
 
 def main() -> None:

@@ -138,6 +138,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
     from models import registry
     from pacs_gateway.ingest import Ingest
     from roi.access import KnownPeers
+    from web.viewer import Shelf
 
     archive = open_archive(settings)
     dispatcher = open_dispatcher(settings.dispatch)
@@ -158,6 +159,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 server_version=version("roi-archive"),
                 cors_origins=settings.cors_allowed,
                 qido_empty=int(settings.qido_empty),
+                viewers=Shelf(settings.viewer_folder),
             )
             with closing(context.decoders):
                 yield context

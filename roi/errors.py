@@ -5,6 +5,7 @@ RoiError
 ├── DataFolderTaken
 ├── DataFolderUnusable
 ├── PortTaken
+├── ViewerNotFetched
 └── RoleFailed
 """
 
@@ -29,6 +30,10 @@ class DataFolderUnusable(RoiError):
 
 class PortTaken(RoiError):
     """Something listens on the port already."""
+
+
+class ViewerNotFetched(RoiError):
+    """The viewer's package cannot be brought here."""
 
 
 class RoleFailed(RoiError):

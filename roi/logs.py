@@ -50,7 +50,7 @@ FIELDS = (
 )
 """The only fields that reach a log line; a record's other `extra` values are dropped."""
 
-_OURS = ("api.", "inference.", "models.", "pacs_gateway.", "roi.", "storage.")
+_OURS = ("api.", "inference.", "models.", "pacs_gateway.", "roi.", "storage.", "web.")
 
 
 def configure(role: str, form: Literal["auto", "json", "console"] = "auto") -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
     )
     scrub_every: float = Field(default=7.0, ge=0, description="Days between two scrubs; 0: none by itself.")
     scrub_rate: float = Field(default=20.0, gt=0, description="Megabytes per second that such a scrub reads at most.")
+    viewer: str = Field(
+        default="", description="Folder of the image viewer; empty: share/roi/viewer of the Python environment."
+    )
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
     run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
     log: Literal["auto", "json", "console"] = Field(default="auto", description="Log lines: JSON, or for a person.")
@@ -131,6 +135,11 @@ class Settings(BaseSettings):
     def objects_url(self) -> str:
         """The object store's URL, the default filled in."""
         return self.objects or f"dir://{self.data.resolve() / 'store'}"
+
+    @property
+    def viewer_folder(self) -> Path:
+        """Where the viewer lies, the default filled in: beside the program that serves it, whatever data it serves."""
+        return Path(self.viewer).resolve() if self.viewer else Path(sys.prefix) / "share" / "roi" / "viewer"
 
     @property
     def landing_limit_bytes(self) -> int:

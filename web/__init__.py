@@ -1,1 +1,1 @@
-"""The reading-room page: its template, styles and script; `api.page` serves them."""
+"""The reading-room page: its template, styles and script, which `api.page` serves; and the image viewer."""

@@ -126,6 +126,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
             }
         ],
+        "viewer": None,
     }
 
 
