@@ -344,10 +344,13 @@ _INSTANCE: Final[Mapping[str, _Read]] = {
     "AvailableTransferSyntaxUID": leaves_as,
 }
 """PS3.18 10.6.3.3: what an answer always carries; what the catalogue does not hold goes out empty."""
+_NEVER_EMPTY: Final = frozenset({"ModalitiesInStudy"})
+"""But for this: where no instance names a modality it is left out.  A viewer lists nothing at all once it is empty."""
 
 
 def _attributes(table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord) -> DataSet:
-    return dict(element(keyword, read(record)) for keyword, read in table.items())
+    values = ((keyword, read(record)) for keyword, read in table.items())
+    return dict(element(keyword, value) for keyword, value in values if value or keyword not in _NEVER_EMPTY)
 
 
 def _answer(
