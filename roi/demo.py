@@ -25,6 +25,7 @@ from roi.errors import RoleFailed
 from roi.progress import progress_bar
 from roi.serve import free_port
 from roi.settings import read_settings
+from roi.viewer import fetching
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _AET = "ROI"
 _START_LIMIT_S = 90.0
 _TRIAGE_LIMIT_S = 180.0
+_VIEWER_LIMIT_S = 120.0
 _SETTLED = {"analysed", "not suitable", "failed", "no model applies", "opted out"}
 
 # Drawn at random from no one: names for phantoms.
@@ -56,8 +58,15 @@ _STUDIES = (
 
 
 def demo(folder: Path | None, *, keep: bool, seed: int) -> None:
-    """Serve on a scratch folder, send phantom studies (and `folder`), wait for triage, print the worklist."""
-    with tempfile.TemporaryDirectory(prefix="roi-demo-") as scratch, serving(Path(scratch) / "data") as address:
+    """Serve on a scratch folder, send phantom studies (and `folder`), wait for triage, print the worklist.
+
+    The image viewer is fetched meanwhile, where it is not there; a demo without it is a demo all the same.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="roi-demo-") as scratch,
+        fetching(read_settings(data=Path(scratch) / "data"), limit_s=_VIEWER_LIMIT_S) as viewer_ended,
+        serving(Path(scratch) / "data") as address,
+    ):
         drawn = Path(scratch) / "phantoms"
         _draw(drawn, seed)
         _send(drawn / _STUDIES[0][0], address.dicom_port)
@@ -69,6 +78,7 @@ def demo(folder: Path | None, *, keep: bool, seed: int) -> None:
         print_worklist(address.http_url, rows)
         Console().print(f"{time.time() - sent_at:.1f} s from the last sent file to the last result.")
         Console().print("The study that came first had to wait until the models were loaded.")
+        Console().print(_viewer_line(viewer_ended(), address.http_url), soft_wrap=True)
         if keep:
             Console().print(f"The worklist is at {address.http_url}/ (stop with Ctrl-C)")
             with contextlib.suppress(KeyboardInterrupt):
@@ -114,6 +124,13 @@ def wait_for_triage(http_url: str, *, limit_s: float) -> list[dict[str, Any]]:
             if time.monotonic() > deadline:
                 raise RoleFailed(f"{len(rows) - len(settled)} studies still wait after {limit_s:g} s; see the log")
             time.sleep(0.2)
+
+
+def _viewer_line(why_not: str, http_url: str) -> str:
+    if why_not:
+        return f"No image viewer: {why_not}"
+    with urllib.request.urlopen(f"{http_url}/ohif/", timeout=30):  # noqa: S310 - our own loopback address
+        return f"The image viewer is at {http_url}/ohif/, and the worklist has a link for each study."
 
 
 def is_settled(row: Mapping[str, Any]) -> bool:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roi.errors import ViewerNotFetched
 from roi.progress import progress_bar
+from web.viewer import Shelf
 
 if TYPE_CHECKING:
-    from web.viewer import Release, Shelf
+    from roi.settings import Settings
+    from web.viewer import Release
 
 _LIMIT_S = 600.0
 # One try more than none, soon: where there is no network, the answer shall not take minutes.
@@ -57,6 +61,46 @@ def status(shelf: Shelf) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
     if installed is None or damaged:
         sys.exit(1)
+
+
+@contextmanager
+def fetching(settings: Settings, *, limit_s: float) -> Iterator[Callable[[], str]]:
+    """Fetch the viewer in a process beside this one, where it is not there yet.
+
+    Gives what waits for it, until `limit_s` after the start at most, and returns why there is no viewer: nothing where
+    there is one.
+    """
+    shelf = Shelf(settings.viewer_folder)
+    if shelf.installed() is not None:
+        yield lambda: ""
+        return
+    command = [sys.executable, "-m", "roi.cli", "viewer", "fetch"]
+    deadline = time.monotonic() + limit_s
+    with subprocess.Popen(
+        command, env=settings.as_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+
+        def end() -> str:
+            try:
+                _, said = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return f"it did not come within {limit_s:g} s; run roi viewer fetch"
+            return "" if process.returncode == 0 else said.strip().splitlines()[-1].removeprefix("roi: ")
+
+        try:
+            yield end
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Interrupt a process, which then clears up behind it, and kill one that does not end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 @contextmanager

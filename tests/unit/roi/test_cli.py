@@ -46,6 +46,7 @@ def test_help_names_every_command() -> None:
         "migrate",
         "peers",
         "models",
+        "viewer",
     ):
         assert command in shown
 

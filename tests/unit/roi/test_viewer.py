@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from roi.errors import ViewerNotFetched
 from roi.settings import read_settings
-from roi.viewer import fetch, status
+from roi.viewer import fetch, fetching, status
 from tests.viewer_package import package, release_of
 from web.viewer import Shelf
 
@@ -76,6 +77,26 @@ def test_a_file_needs_no_npm(shelf: Shelf, programs: Path, tmp_path: Path) -> No
     (tmp_path / "brought.tgz").write_bytes(CONTENT)
     fetch(shelf, tmp_path / "brought.tgz")
     assert shelf.installed() is not None
+
+
+def test_a_fetch_beside_another_work_says_why_there_is_no_viewer(programs: Path, tmp_path: Path) -> None:
+    settings = read_settings(viewer=str(tmp_path / "viewers"), data=tmp_path)
+    with fetching(settings, limit_s=60) as ended:
+        assert ended() == f"npm is not on this machine; {BY_HAND} ohif-app-3.13.2.tgz"
+
+
+def test_a_fetch_that_takes_too_long_is_stopped_and_leaves_nothing(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    _npm(programs, f"echo $$ >{tmp_path}/pid; while true; do read -t 1 <> <(:); done")
+    settings = read_settings(viewer=str(tmp_path / "viewers"), data=tmp_path)
+    with fetching(settings, limit_s=3) as ended:
+        assert ended() == "it did not come within 3 s; run roi viewer fetch"
+    assert list((tmp_path / "scratch").iterdir()) == []
+    npm = int((tmp_path / "pid").read_text())
+    assert not psutil.pid_exists(npm) or psutil.Process(npm).status() == psutil.STATUS_ZOMBIE
 
 
 def test_status_tells_missing_installed_damaged_and_others(
