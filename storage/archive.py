@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from storage.database import Transaction
     from storage.landing import LandedObjects, Landing
     from storage.ports import ObjectStore
-    from storage.records import InstanceRecord, StudyUid
+    from storage.records import InstanceRecord, NamedInstance, StudyUid
 
 _CHUNK = 1 << 20
 Entered = TypeVar("Entered", bound=arrivals.Answer)
@@ -114,7 +114,7 @@ class Archive:
             with self.database.write() as tx:
                 arrivals.release(tx, uids, now=self._clock())
 
-    def check_readable(self, tx: Transaction, instances: Sequence[InstanceRecord]) -> None:
+    def check_readable(self, tx: Transaction, instances: Sequence[InstanceRecord | NamedInstance]) -> None:
         """Return if all of these can be read here; `ObjectOnItsWay` where one is in another host's landing zone."""
         if self._landing is not None:
             self._landing.check_readable(tx, [instance.object_key for instance in instances])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 StudyUid = NewType("StudyUid", str)
 SeriesUid = NewType("SeriesUid", str)
@@ -206,6 +206,17 @@ class InstanceRecord:
     image_orientation_patient: tuple[float, ...] | None
     revision: int
     """The study revision that this instance arrived in."""
+
+
+class NamedInstance(NamedTuple):
+    """What tells a kept instance, as it is kept, from every other: as in `InstanceRecord`, for answers of thousands."""
+
+    study_instance_uid: StudyUid
+    series_instance_uid: SeriesUid
+    sop_instance_uid: InstanceUid
+    transfer_syntax_uid: str
+    object_key: ObjectKey
+    meta_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

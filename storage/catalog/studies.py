@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from storage.records import (
     STUDY_TRANSITIONS,
     InstanceRecord,
     InstanceUid,
+    NamedInstance,
     OrderPriority,
     SeriesRecord,
     SeriesUid,
@@ -24,6 +26,7 @@ from storage.records import (
     StudyState,
     StudyUid,
 )
+from storage.statements import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +50,26 @@ INSTANCES = (
     .join(_studies, _studies.c.id == _instances.c.study_pk)
 )
 """What `as_instance` needs, of every instance."""
+
+_NEEDED = [column for column in INSTANCES.selected_columns if column.key in InstanceRecord.__slots__]
+_OF_STUDY = (
+    INSTANCES.with_only_columns(*_NEEDED)
+    .where(_studies.c.study_instance_uid == sa.bindparam("study"))
+    .order_by(_series.c.series_number, _series.c.id, _instances.c.instance_number, _instances.c.id)
+)
+_THE_NAMES = [INSTANCES.selected_columns[name] for name in NamedInstance._fields]
+_THE_SERIES = _series.c.series_instance_uid == sa.bindparam("series")
+_THE_INSTANCE = _instances.c.sop_instance_uid == sa.bindparam("instance")
+_INSTANCES_OF = {
+    (False, False): _OF_STUDY,
+    (True, False): _OF_STUDY.where(_THE_SERIES),
+    (False, True): _OF_STUDY.where(_THE_INSTANCE),
+    (True, True): _OF_STUDY.where(_THE_SERIES, _THE_INSTANCE),
+}
+"""(is there a series, an instance) -> the query."""
+_READ_INSTANCES = {levels: Statement(query) for levels, query in _INSTANCES_OF.items()}
+_READ_NAMES = {levels: Statement(query.with_only_columns(*_THE_NAMES)) for levels, query in _INSTANCES_OF.items()}
+"""The driver runs these: a series may have thousands of rows."""
 
 
 # --------------------------------------------------------------------------------------------------- reading
@@ -82,14 +105,18 @@ def instances_of(
     tx: Transaction, study: StudyUid, *, series: SeriesUid | None = None, instance: InstanceUid | None = None
 ) -> list[InstanceRecord]:
     """Return the instances of a study, or of one series, or one instance, in the order they came."""
-    query = INSTANCES.where(_studies.c.study_instance_uid == study).order_by(
-        _series.c.series_number, _series.c.id, _instances.c.instance_number, _instances.c.id
-    )
-    if series is not None:
-        query = query.where(_series.c.series_instance_uid == series)
-    if instance is not None:
-        query = query.where(_instances.c.sop_instance_uid == instance)
-    return [as_instance(row) for row in tx.execute(query)]
+    named = {"study": study, "series": series, "instance": instance}
+    statement = _READ_INSTANCES[series is not None, instance is not None]
+    return [as_instance(row) for row in statement.rows(tx, named)]
+
+
+def names_of(
+    tx: Transaction, study: StudyUid, *, series: SeriesUid | None = None, instance: InstanceUid | None = None
+) -> list[NamedInstance]:
+    """Return what names the instances that `instances_of` would return, in the same order."""
+    named = {"study": study, "series": series, "instance": instance}
+    statement = _READ_NAMES[series is not None, instance is not None]
+    return [NamedInstance(*row) for row in statement.rows(tx, named)]
 
 
 # ------------------------------------------------------------------------------------------------- lifecycle
@@ -234,10 +261,14 @@ def as_series(row: sa.Row[Any]) -> SeriesRecord:
     return SeriesRecord(**{name: getattr(row, name) for name in SeriesRecord.__slots__})
 
 
-def as_instance(row: sa.Row[Any]) -> InstanceRecord:
+def as_instance(row: Any) -> InstanceRecord:  # noqa: ANN401 - a row, of SQLAlchemy or of a `Statement`
     """Return the record of a row of `INSTANCES`."""
-    values = {name: getattr(row, name) for name in InstanceRecord.__slots__}
+    values = dict(zip(_INSTANCE_FIELDS, _instance_values(row), strict=True))
     values["image_type"] = tuple(part for part in row.image_type.split("\\") if part)
     for name in ("image_position_patient", "image_orientation_patient"):
-        values[name] = tuple(float(part) for part in values[name].split("\\")) if values[name] else None
+        values[name] = tuple(map(float, values[name].split("\\"))) if values[name] else None
     return InstanceRecord(**values)
+
+
+_INSTANCE_FIELDS = InstanceRecord.__slots__
+_instance_values = attrgetter(*_INSTANCE_FIELDS)
