@@ -305,3 +305,30 @@ landings = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Index("ix_landings_landing_since", "landing", "since"),
 )
+
+# --------------------------------------------------------------- made after ingest, and made again where it is lost
+extracts = sa.Table(
+    "extracts",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("study_pk", _Id, sa.ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("series_pk", _Id, sa.ForeignKey("series.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("form", sa.Integer, nullable=False),
+    # what the text is of: object keys of 32 bytes; lengths and marks of 4 bytes, little endian
+    sa.Column("members", sa.LargeBinary, nullable=False),
+    sa.Column("lengths", sa.LargeBinary, nullable=False),
+    sa.Column("marks", sa.LargeBinary, nullable=False),
+    sa.Column("base_url", sa.Text, nullable=False),
+    sa.Column("text_bytes", sa.Integer, nullable=False),
+    sa.Column("crc", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+
+places = sa.Table(
+    "places",
+    metadata,
+    sa.Column("instance_pk", _Id, sa.ForeignKey("instances.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("form", sa.Integer, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)

@@ -97,6 +97,24 @@ def since(tx: Transaction, cursor: int, *, limit: int = 1000) -> list[Change]:
     return [Change(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for a row's columns
 
 
+def next_of(tx: Transaction, kind: str, *, after: int) -> Change | None:
+    """Return the oldest change of a kind after `after`."""
+    table = schema.changes
+    query = sa.select(table).where(table.c.kind == kind, table.c.seq > after).order_by(table.c.seq)
+    return _as_change(tx.execute(query.limit(1)).one_or_none())
+
+
+def previous_of(tx: Transaction, kind: str, *, until: int) -> Change | None:
+    """Return the newest change of a kind that is not after `until`."""
+    table = schema.changes
+    query = sa.select(table).where(table.c.kind == kind, table.c.seq <= until).order_by(table.c.seq.desc())
+    return _as_change(tx.execute(query.limit(1)).one_or_none())
+
+
 def last_seq(tx: Transaction) -> int:
     """Return the cursor of a reader that has seen everything so far."""
     return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(schema.changes.c.seq), 0))).scalar_one())
+
+
+def _as_change(row: sa.Row[Any] | None) -> Change | None:
+    return None if row is None else Change(**row._mapping)  # noqa: SLF001 - as above

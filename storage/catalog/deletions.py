@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes
+from storage.catalog import changes, extracts
 from storage.errors import CatalogueUnknown
 from storage.records import (
     STUDY_TRANSITIONS,
@@ -92,7 +92,9 @@ def delete(tx: Transaction, target: Target, doomed: Doomed, *, now: datetime) ->
 
 
 def delete_instances(tx: Transaction, study_pk: int, uids: Sequence[InstanceUid]) -> None:
-    """Delete some of a study's instances, series that are empty then, and count anew."""
+    """Delete some of a study's instances with what was made of them, series that are empty then, and count anew."""
+    tx.execute(sa.select(_studies.c.id).where(_studies.c.id == study_pk).with_for_update())
+    extracts.forget_series_of(tx, study_pk, uids)
     tx.execute(sa.delete(_instances).where(_instances.c.sop_instance_uid.in_(uids)))
     left = sa.select(sa.func.count()).where(_instances.c.series_pk == _series.c.id).scalar_subquery()
     tx.execute(sa.update(_series).where(_series.c.study_pk == study_pk).values(instance_count=left))

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _studies, _instances = schema.studies, schema.instances
 
-_MADE_ANEW = ("results", "jobs", "instances", "series", "studies", "quarantine", "removals", "tombstones", "damaged")
+_MADE_ANEW = (
+    *("results", "jobs", "extracts", "places", "instances", "series", "studies"),
+    *("quarantine", "removals", "tombstones", "damaged"),
+)
 """In the order in which rows may go.  Peers, audit and changes stay: nothing else knows them."""
 
 
