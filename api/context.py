@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from api.dicomweb.places import Atlas
+from api.dicomweb.atlas import Atlas
 from imaging import Decoders
 from storage.archive import Archive, utc_now
 from web.viewer import Shelf

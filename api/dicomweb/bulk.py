@@ -74,7 +74,7 @@ def _step(context: ApiContext, one: InstanceRecord, source: Source, path: str) -
     """Return where a value lies; `CatalogueUnknown` where there is none at this path."""
     found = None
     if _PATH.fullmatch(path):
-        steps = walk(source, encoding_of(one.transfer_syntax_uid), signed=signed(context, one))
+        steps = walk(source, encoding_of(one.transfer_syntax_uid), signed=signed(context.archive, one))
         found = find(steps, tuple(path.split("/")))
     if found is None:
         raise CatalogueUnknown("the instance has no value at this path")

@@ -12,7 +12,7 @@ from fastapi import Response
 from api.dicomweb import compression, media
 from api.dicomweb.multipart import Related
 from api.dicomweb.native import as_xml
-from api.dicomweb.streams import stream
+from api.dicomweb.streams import gathered, stream
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -29,7 +29,15 @@ def give(request: Request, offer: str, models: Iterable[DataSet], tag: str = "")
     `tag` names these very bytes, or nothing does.
     """
     pieces, media_type, headers = _made(request, offer, models, tag)
-    return stream(request, pieces, media_type, headers)
+    return stream(request, gathered(pieces), media_type, headers)
+
+
+def give_text(request: Request, offer: str, pieces: Iterable[bytes | compression.Squeezed], tag: str) -> Response:
+    """Answer with JSON text that is made, or was made before, and perhaps squeezed."""
+    headers = {"ETag": tag}
+    if compression.wanted(request):
+        return stream(request, gathered(compression.gzipped(pieces)), offer, headers | compression.GZIP)
+    return stream(request, gathered(compression.plain(pieces)), offer, headers)
 
 
 def give_at_once(request: Request, offer: str, models: Sequence[DataSet]) -> Response:

@@ -6,17 +6,15 @@ they tell of every frame, else by walking from fragment to fragment (PS3.5 A.4).
 
 from __future__ import annotations
 
-import threading
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from api.dicomweb.explicit import value_pieces
-from api.dicomweb.source import Read, Source, reader
+from api.dicomweb.source import Read, Source
 from api.dicomweb.walk import ITEM, PIXELS, SEQUENCE_END, UNDEFINED, Kind, Step, walk
 from api.errors import PixelsUnreadable
 from imaging.errors import DecodeRefused
@@ -24,15 +22,9 @@ from imaging.jobs import FrameForm
 from imaging.syntaxes import syntax_of
 from pacs_gateway.elements import encoding_of
 
-if TYPE_CHECKING:
-    from storage.archive import Archive
-    from storage.records import InstanceRecord
-
 MAX_FRAGMENTS: Final = 100_000
 MAX_FRAMES: Final = 1_000_000
 """What is located of an encapsulated object; native frames are computed, however many there are."""
-MAX_REMEMBERED: Final = 500_000
-"""Offsets kept in memory, 8 bytes each."""
 
 _FIRST_READ: Final = 16 * 1024
 _LONGEST_READ: Final = 1024 * 1024
@@ -80,42 +72,6 @@ class Places:
     def is_native(self) -> bool:
         """Whether samples stand in the object as they are."""
         return not self.borders
-
-
-class Atlas:
-    """The places of the objects asked for last: objects never change, so these stay true.  For any thread."""
-
-    def __init__(self, most: int = MAX_REMEMBERED) -> None:
-        self._most = most
-        self._held = 0
-        self._known: OrderedDict[tuple[str, str], Places | None] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def places(self, archive: Archive, instance: InstanceRecord) -> Places | None:
-        """Return where an instance's frames are, None where it has none.
-
-        Raises
-        ------
-        DataSetUnreadable
-            The data set does not parse to its pixels, or they are not what its attributes say.
-        """
-        key = (instance.object_key, instance.transfer_syntax_uid)
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        found = locate(*reader(archive, instance), instance.transfer_syntax_uid)
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = found
-                self._held += _weight(found)
-            while self._held > self._most and len(self._known) > 1:
-                self._held -= _weight(self._known.popitem(last=False)[1])
-        return found
-
-
-def _weight(places: Places | None) -> int:
-    return 64 + (len(places.borders) if places else 0)
 
 
 # ----------------------------------------------------------------------------------------------------- finding

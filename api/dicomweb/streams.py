@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from api.context import ApiContext
-    from storage.records import InstanceRecord
+    from storage.records import InstanceRecord, NamedInstance
 
 
 def stream(
@@ -45,13 +45,16 @@ async def _crossing(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 def gathered(pieces: Iterable[bytes], least: int = 256 * 1024) -> Iterator[bytes]:
     """Yield larger pieces: a thread is crossed for each."""
-    held = bytearray()
+    held: list[bytes] = []
+    size = 0
     for piece in pieces:
-        held += piece
-        if len(held) >= least:
-            yield bytes(held)
-            held.clear()
-    yield bytes(held)
+        held.append(piece)
+        size += len(piece)
+        if size >= least:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
 
 
 def withheld(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -64,7 +67,7 @@ def withheld(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield held
 
 
-def strong_tag(context: ApiContext, form: str, instances: Iterable[InstanceRecord], *parts: str) -> str:
+def strong_tag(context: ApiContext, form: str, instances: Iterable[InstanceRecord | NamedInstance], *parts: str) -> str:
     """Return the strong ETag of what `instances` make in a form (RFC 9110 8.8.1).
 
     The objects are named by their content, so equal tags are equal bytes: for one version of the program and one

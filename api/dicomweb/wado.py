@@ -145,7 +145,7 @@ def _file(context: ApiContext, instance: InstanceRecord, syntax: str) -> Iterato
 
 def _reencoded(context: ApiContext, instance: InstanceRecord) -> Iterator[bytes]:
     encoding = encoding_of(instance.transfer_syntax_uid)
-    is_signed = signed(context, instance)
+    is_signed = signed(context.archive, instance)
     yield write_meta(EXPLICIT_LITTLE_UID, instance.sop_class_uid, instance.sop_instance_uid, Origin(via="self"))
     checked = Checked(context.archive, instance)
     source = Source(checked, instance.size_bytes - instance.meta_bytes)
