@@ -215,6 +215,18 @@ def rebuild(
 
 
 @app.command()
+def extract(
+    data: Data = None,
+    config: Config = None,
+    behind: Annotated[bool, typer.Option("--behind", hidden=True)] = False,
+) -> None:
+    """Make what first screens need, of every study that has it not yet: metadata, and where frames are."""
+    from roi.extract import extract as run
+
+    run(_settings(config, data=data), behind=behind)
+
+
+@app.command()
 def remove(
     study: Annotated[str, typer.Argument(help="Study Instance UID.")],
     by: Annotated[str, typer.Option(help="Who removes it, for the audit.")],
