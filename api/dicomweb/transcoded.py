@@ -84,7 +84,7 @@ def transcoded(context: ApiContext, one: InstanceRecord, transfer_syntax_uid: st
     storage.errors.ObjectCorrupt
         The object's bytes are not those that were received.
     """
-    is_signed = not is_for_web(one.transfer_syntax_uid) and signed(context, one)
+    is_signed = not is_for_web(one.transfer_syntax_uid) and signed(context.archive, one)
     places = context.atlas.places(context.archive, one)
     yield write_meta(transfer_syntax_uid, one.sop_class_uid, one.sop_instance_uid, Origin(via="self"))
     if encoding_of(one.transfer_syntax_uid) is Encoding.DEFLATED:

@@ -58,16 +58,13 @@ def test_a_study_answer_carries_what_the_standard_asks(client: TestClient, kept:
     ]
 
 
-def test_series_and_instances_are_searched_below_their_study(client: TestClient, kept: None) -> None:  # W-47, W-48
-
-
 def test_a_study_whose_images_name_no_modality_has_no_empty_modalities(client: TestClient, archive: Archive) -> None:
     builders.keep(archive, builders.header(modality=None))
     (found,) = answer(client, "/studies")
     assert "00080061" not in found
 
 
-def test_series_and_instances_are_searched_below_their_study(client: TestClient, kept: None) -> None:
+def test_series_and_instances_are_searched_below_their_study(client: TestClient, kept: None) -> None:  # W-47, W-48
     (series,) = answer(client, "/studies/2.25.1/series?includefield=00080021,00080031,0008103E,00200011")
     assert (series["0020000E"]["Value"], series["00200011"]["Value"], series["00201209"]["Value"]) == (
         ["2.25.1.1"],
