@@ -18,7 +18,8 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from api import problems
 from api.answers import unchanged
-from api.context import Context
+from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import compression
 from api.words import VIEWER_MISSING
 from web.viewer.edits import PREFIX
@@ -34,14 +35,14 @@ router = APIRouter(include_in_schema=False)
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self' data: blob:; font-src 'self' data:; object-src 'self' blob:; base-uri 'none'; "
+    "connect-src 'self' data: blob:; font-src 'self' data:; object-src 'self' blob:; frame-src blob:; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 """On every answer below `PREFIX` that is a part of the viewer."""
 
-SETTINGS: Final[Mapping[str, Any]] = {
+_SETTINGS: Final[Mapping[str, Any]] = {
     "routerBasename": PREFIX.rstrip("/"),
     "extensions": [],
     "modes": [],
@@ -56,30 +57,37 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "investigationalUseDialog": {"option": "never"},  # the worklist page says it
     "showErrorDetails": "production",
     "defaultDataSourceName": "roi",
-    "dataSources": [
-        {
-            "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
-            "sourceName": "roi",
-            "configuration": {
-                "friendlyName": "Rọi",
-                "name": "roi",
-                "qidoRoot": "/dicom-web",
-                "wadoRoot": "/dicom-web",
-                "qidoSupportsIncludeField": True,
-                "imageRendering": "wadors",
-                "thumbnailRendering": "wadors",
-                "enableStudyLazyLoad": True,
-                "supportsFuzzyMatching": False,
-                "supportsWildcard": True,
-                "singlepart": "bulkdata,video,pdf",
-                "bulkDataURI": {"enabled": True},
-                "omitQuotationForMultipartRequest": True,
-                "dicomUploadEnabled": True,
-            },
-        }
-    ],
 }
-"""What the viewer is told: everything comes from here, by DICOMweb, on paths of the same site."""
+_SOURCE: Final[Mapping[str, Any]] = {
+    "friendlyName": "Rọi",
+    "name": "roi",
+    "qidoRoot": ROOT,
+    "wadoRoot": ROOT,
+    "qidoSupportsIncludeField": True,
+    "imageRendering": "wadors",
+    "thumbnailRendering": "wadors",
+    "enableStudyLazyLoad": True,
+    "supportsFuzzyMatching": False,
+    "supportsWildcard": True,
+    "singlepart": "bulkdata,video",
+    "omitQuotationForMultipartRequest": True,
+    "dicomUploadEnabled": True,
+}
+
+
+def settings_for(context: ApiContext) -> dict[str, Any]:
+    """Return what the viewer is told: everything comes by DICOMweb from paths of the site that it is called by.
+
+    Links in our metadata begin with the public address; a reader who calls us by another one stays on that.
+    """
+    links = {"enabled": True, "startsWith": context.dicomweb_url, "prefixWith": ROOT}
+    source = {
+        "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
+        "sourceName": "roi",
+        "configuration": {**_SOURCE, "bulkDataURI": links},
+    }
+    return {**_SETTINGS, "dataSources": [source]}
+
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
@@ -106,7 +114,7 @@ def settings(context: Context, request: Request) -> Response:
     """Return the viewer's settings as the script that it reads them from."""
     if context.viewers.installed() is None:
         return _missing(request)
-    script = b"window.config = " + orjson.dumps(SETTINGS) + b";\n"
+    script = b"window.config = " + orjson.dumps(settings_for(context)) + b";\n"
     return Response(script, media_type=_MEDIA_TYPES[".js"], headers={**HEADERS, "Cache-Control": "no-store"})
 
 
@@ -128,7 +136,9 @@ def page(context: Context, request: Request, name: str) -> Response:
     if not path.is_file():
         return _missing(request)
     headers = _headers(of, squeezed=squeezed)
-    return unchanged(request, headers["ETag"]) or FileResponse(path, media_type=_media_type(found), headers=headers)
+    answer = unchanged(request, headers["ETag"]) or FileResponse(path, media_type=_media_type(found))
+    answer.headers.update(headers)  # a 304 too: a browser takes its policy over to the page that it holds
+    return answer
 
 
 def link_to(entry: Entry) -> str:

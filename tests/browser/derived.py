@@ -1,16 +1,34 @@
-"""What an AI, or a reader, writes about a CT series: a segmentation, a measured region, a secondary capture."""
+"""What an AI, or a reader, writes about a CT series: a segmentation, a measured region, a picture, a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import highdicom as hd
 import numpy as np
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/MediaBox[0 0 200 200]/Parent 2 0 R>>endobj\ntrailer<</Root 1 0 R>>\n"
+).ljust(2048)
+"""One empty page, long enough to go out as bulk data."""
+
+_OF_THE_STUDY = (
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+)
 _MADE_BY = {
     "manufacturer": "Rọi tests",
     "manufacturer_model_name": "derived",
@@ -117,3 +135,18 @@ def secondary_capture(series: Sequence[Dataset], *, at: int) -> Dataset:
         pixel_spacing=[float(value) for value in image.PixelSpacing],
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+
+
+def pdf_report(image: Dataset) -> Dataset:
+    """An encapsulated PDF in a study of its own, of the image's patient."""
+    report = Dataset()
+    for keyword in _OF_THE_STUDY:
+        setattr(report, keyword, image[keyword].value)
+    report.SeriesInstanceUID, report.SeriesNumber = f"{image.StudyInstanceUID}.80", 80
+    report.SOPClassUID, report.SOPInstanceUID = EncapsulatedPDFStorage, f"{image.StudyInstanceUID}.80.1"
+    report.Modality, report.InstanceNumber, report.DocumentTitle = "DOC", 1, "Report"
+    report.MIMETypeOfEncapsulatedDocument, report.EncapsulatedDocument = "application/pdf", PDF
+    report.file_meta = deepcopy(image.file_meta)
+    report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID
+    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
+    return report

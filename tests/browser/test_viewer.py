@@ -41,6 +41,8 @@ class Kept:
     phantom: list[Dataset]
     """A head CT with a segmentation, a measured region and a secondary capture beside it."""
     compressed: dict[str, str]
+    report: str
+    """The study of a PDF."""
 
     @property
     def study(self) -> str:
@@ -61,7 +63,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterato
         )
         decomposed = unicodedata.normalize("NFD", NAME)
         collection.keep(head_ct_study(3, haemorrhage=False, slices=12, patient_name=decomposed))
-        yield Kept(url=url, phantom=phantom, compressed=_keep_compressed(collection, shared_data))
+        report = derived.pdf_report(head_ct_study(6, haemorrhage=False, slices=1)[0])
+        collection.keep([report])
+        compressed = _keep_compressed(collection, shared_data)
+        yield Kept(url=url, phantom=phantom, compressed=compressed, report=report.StudyInstanceUID)
 
 
 def _keep_compressed(collection: Collection, shared_data: Path) -> dict[str, str]:
@@ -204,3 +209,25 @@ def test_a_measured_region_is_drawn_with_its_area(viewer: Viewer, kept: Kept) ->
 def test_a_secondary_capture_keeps_its_colours(viewer: Viewer, kept: Kept) -> None:
     viewer.open(kept.study, initialSeriesInstanceUID=f"{kept.study}.70")
     assert 0.02 < viewer.wait_until("one.coloured > 0.02").coloured < 0.3
+
+
+def test_a_pdf_is_brought_whole(viewer: Viewer, kept: Kept) -> None:
+    viewer.open(kept.report)
+    shown = viewer.page.locator("object[type='application/pdf'][data^=blob]")
+    shown.wait_for(state="attached", timeout=LIMIT_MS)
+    head_and_length = viewer.page.evaluate(
+        """(url) => fetch(url).then((answer) => answer.text()).then((text) => [text.slice(0, 8), text.length])""",
+        shown.get_attribute("data"),
+    )
+    assert head_and_length == ["%PDF-1.4", len(derived.PDF)]
+
+
+def test_a_file_is_uploaded_from_the_study_list(viewer: Viewer, kept: Kept, tmp_path: Path) -> None:
+    [image] = head_ct_study(5, haemorrhage=False, slices=1, patient_name="UP^LOADED")
+    image.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    viewer.page.goto(f"{kept.url}/ohif/")
+    viewer.page.get_by_text("Upload").first.click(timeout=LIMIT_MS)
+    viewer.page.locator("input[type=file]").first.set_input_files(tmp_path / "one.dcm")
+    viewer.page.get_by_text("1 file completed.").wait_for(timeout=LIMIT_MS)
+    viewer.open(image.StudyInstanceUID)
+    viewer.seen()

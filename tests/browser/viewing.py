@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Request, Response, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 from pydicom.dataset import Dataset
 
 from api import ApiContext, WebServer, create_app
@@ -75,13 +75,18 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
 
     def follow(self, context: BrowserContext) -> None:
-        """Note foreign requests, DICOMweb answers other than 2xx, and errors of pages."""
+        """Note foreign requests, DICOMweb answers other than 2xx, errors of pages, and what their policy forbids."""
         context.on("request", self._request)
         context.on("response", self._response)
+        context.on("console", self._message)
         context.on("weberror", lambda error: self.complaints.append(f"page error: {error.error}"))
 
+    def _message(self, message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            self.complaints.append(message.text)
+
     def _request(self, request: Request) -> None:
-        if not request.url.startswith((f"{self.url}/", "blob:", "data:")):
+        if not request.url.startswith((f"{self.url}/", "blob:", "data:", "chrome-extension:")):
             self.complaints.append(f"leaves the host: {request.url}")
 
     def _response(self, response: Response) -> None:
