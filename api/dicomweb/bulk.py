@@ -32,7 +32,8 @@ router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 _VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
 _PATH: Final = re.compile(r"([0-9A-F]{8}/\d{1,6}/)*[0-9A-F]{8}")
-ValuePath = Annotated[str, Path(json_schema_extra={"pattern": "^([0-9A-F]{8}/[0-9]{1,6}/){0,3}[0-9A-F]{8}$"})]
+ValuePath = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9A-F]{8}$"})]
+"""Told for a value outside of sequences; `_PATH` is what is taken."""
 _ANSWERS: Final = answers(
     _VALUES, media.OCTETS, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
 )

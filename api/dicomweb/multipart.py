@@ -17,7 +17,8 @@ from api.errors import BodyIncomplete, BodyRejected
 
 MAX_PREAMBLE: Final = 64 * 1024
 MAX_PARTS: Final = 20_000
-_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,199}[0-9A-Za-z'()+_,./:=?-]")
+"""RFC 2046 5.1.1, but for the length: it allows 70, and Orthanc's are 73 long."""
 
 
 # ----------------------------------------------------------------------------------------------------- outgoing

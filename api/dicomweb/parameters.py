@@ -12,8 +12,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from api.dicomweb import media
 from storage.search import MAX_WILDCARDS, Level, supported
 
-_LETTER: Final = r"[^*?\\\u0000-\u001f\u007f]"
-_WORD: Final = rf"({_LETTER}*(\*+|\?)){{0,{MAX_WILDCARDS}}}{_LETTER}*"
+_LETTER: Final = r"[^*?\u0000-\u001f\u007f]"
+_WORD: Final = rf"^({_LETTER}*(\*+|\?)){{0,{MAX_WILDCARDS}}}{_LETTER}*$"
 _DATE: Final = "[0-9]{8}"
 _TIME: Final = r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?"
 _PATTERNS: Final = {
@@ -23,8 +23,6 @@ _PATTERNS: Final = {
     "US": "^([+-]?[0-9]{1,12})?$",
     "UI": r"^[^\u0000-\u001f\u007f]*$",
 }
-"""VR -> the values that match something, or at least can be read."""
-
 _NAMED: Final = {Level.SERIES: {"StudyInstanceUID"}, Level.INSTANCE: {"StudyInstanceUID", "SeriesInstanceUID"}}
 
 
@@ -39,16 +37,17 @@ def _placeholder(keyword: str) -> str:
 
 
 def _schema(keyword: str) -> dict[str, Any]:
+    """Return the values that a key takes; some of them match nothing."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise LookupError(keyword)
-    return {"type": "string", "pattern": _PATTERNS.get(dictionary_VR(tag), rf"^{_WORD}(\\{_WORD})*$")}
+    return {"type": "string", "pattern": _PATTERNS.get(dictionary_VR(tag), _WORD)}
 
 
 _UNSIGNED: Final = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999}
 _YES: Final = {"type": "boolean"}
 _FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
-_FIELD: Final = "(all|00(08|10|20)00[125]0|[0-9A-F]{3}[13579BDF][0-9A-F]{4})"
+_FIELD: Final = "(all|00080020|00100010|00100020|[0-9A-Fa-f]{3}[13579bdfBDF][0-9A-Fa-f]{4})?"
 _PAGING: Final = (
     {"name": "limit", "in": "query", "schema": _UNSIGNED},
     {"name": "offset", "in": "query", "schema": _UNSIGNED},
@@ -56,11 +55,7 @@ _PAGING: Final = (
         "name": "includefield",
         "in": "query",
         "description": "all, or attributes by keyword or tag",
-        "schema": {
-            "type": "string",
-            "maxLength": 1000,
-            "pattern": "^(all|([0-9A-Fa-f]{3}[13579bdfBDF][0-9A-Fa-f]{4}))$",
-        },
+        "schema": {"type": "string", "pattern": f"^{_FIELD}(,{_FIELD}){{0,50}}$"},
     },
     *({"name": name, "in": "query", "schema": _YES} for name in _FLAGS),
 )

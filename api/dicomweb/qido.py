@@ -144,13 +144,8 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
         A key is unknown or given twice, a value holds control characters, or ``limit`` or ``offset`` is not an
         unsigned integer.
     """
-    if len(items) > MAX_KEYS:
-        raise ParameterRejected(f"more than {MAX_KEYS} query parameters")
-    if any(_CONTROL.search(value) for _, value in items):
-        raise ParameterRejected("a query parameter holds control characters")
+    _check(items)
     values = dict(path)
-    if any(name in _UNSUPPORTED and value.lower() not in {"true", "false"} for name, value in items):
-        raise ParameterRejected(f"{', '.join(_UNSUPPORTED)} are true or false")
     warnings = [_literal(name) for name, value in items if name in _UNSUPPORTED and value.lower() == "true"]
     for name, value in items:
         if name in _RESERVED:
@@ -177,6 +172,15 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
         named=frozenset(path),
         warnings=tuple(warnings),
     )
+
+
+def _check(items: Sequence[tuple[str, str]]) -> None:
+    if len(items) > MAX_KEYS:
+        raise ParameterRejected(f"more than {MAX_KEYS} query parameters")
+    if any(_CONTROL.search(value) for _, value in items):
+        raise ParameterRejected("a query parameter holds control characters")
+    if any(name in _UNSUPPORTED and value.lower() not in {"true", "false"} for name, value in items):
+        raise ParameterRejected(f"{', '.join(_UNSUPPORTED)} are true or false")
 
 
 def _literal(name: str) -> str:

@@ -15,25 +15,28 @@ from storage.adapters.directory import open_store
 from storage.archive import Archive
 from storage.database import Database
 from storage.migrate import migrate
+from tests.servers.process import free_port
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve an archive of its own below `folder`; yield the server's address."""
+def served(folder: Path, *, public: bool = False, qido_empty: int = 204) -> Iterator[str]:
+    """Serve an archive of its own below `folder`; yield the server's address, which links have if it is `public`."""
     database = Database(f"sqlite:///{folder / 'catalogue.sqlite'}")
     migrate(database)
     objects = open_store(f"dir://{folder / 'objects'}")
     spool = folder / "objects" / "spool"
     spool.mkdir(parents=True, exist_ok=True)
     archive = Archive(objects=objects, database=database, spool_folder=spool)
-    # The public address is settled before the port is: links are absolute, and this client follows none of them.
+    # The public address is settled before the port is: links are absolute, and few clients here follow them.
+    port = free_port() if public else 0
     context = ApiContext(
         archive=archive,
         ingest=Ingest(archive),
-        public_base_url="http://127.0.0.1",
+        public_base_url=f"http://127.0.0.1:{port}" if public else "http://127.0.0.1",
+        qido_empty=qido_empty,
         pings={"catalogue": database.ping, "objects": objects.ping},
     )
-    server = WebServer(create_app(context), host="127.0.0.1", port=0)
+    server = WebServer(create_app(context), host="127.0.0.1", port=port)
     thread = threading.Thread(target=server.run, name="web")
     thread.start()
     try:

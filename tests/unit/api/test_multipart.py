@@ -72,7 +72,13 @@ def test_more_parts_than_are_taken_are_refused() -> None:  # R-43
         read(b"--XX\r\n\r\n\r\n" * (MAX_PARTS + 1) + b"--XX--", size=65536)
 
 
-@pytest.mark.parametrize("boundary", ["", "a" * 71, "ends with blank ", 'quote"', "x\r\ny"])
+@pytest.mark.parametrize("boundary", ["", "a" * 201, "ends with blank ", 'quote"', "x\r\ny"])
 def test_an_illegal_boundary_is_refused(boundary: str) -> None:  # R-43, W-26
     with pytest.raises(BodyRejected):
         boundary_of(MediaType(name="multipart/related", parameters={"boundary": boundary}))
+
+
+def test_a_boundary_as_long_as_orthancs_is_taken() -> None:  # W-26
+    boundary = "-".join(["d4397ee7-a67c-4c71-bf18-713fba3984f1"] * 2)
+    assert boundary_of(MediaType(name="multipart/related", parameters={"boundary": boundary})) == boundary
+    assert read(f"--{boundary}\r\n\r\none\r\n--{boundary}--".encode(), boundary) == [b"one"]
