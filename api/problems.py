@@ -55,6 +55,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     DecoderUnready: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
     MatchRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     HeaderRejected: Problem(status=HTTPStatus.BAD_REQUEST),
+    storage.CatalogueGone: Problem(status=HTTPStatus.GONE),
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),
     storage.Rejected: Problem(status=HTTPStatus.CONFLICT),
     storage.Unavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),

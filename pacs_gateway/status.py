@@ -27,6 +27,7 @@ VERDICTS: Final = {
     Verdict.STORED: SUCCESS,
     Verdict.DUPLICATE: SUCCESS,
     Verdict.OTHER_SYNTAX: SUCCESS,
+    Verdict.HIDDEN: SUCCESS,
     Verdict.CONFLICT: Status(code=0x0111, comment="SOP Instance UID is kept with other content; first one stays"),
 }
 

@@ -31,8 +31,10 @@ conflicts_app = typer.Typer(
 )
 triage_app = typer.Typer(help="What the models' flags do to those who wait.", no_args_is_help=True)
 viewer_app = typer.Typer(help="The image viewer that the API serves below /ohif/.", no_args_is_help=True)
+hidden_app = typer.Typer(help="What is kept out of sight: look at it, and bring it back.", no_args_is_help=True)
 app.add_typer(peers_app, name="peers")
 app.add_typer(triage_app, name="triage")
+app.add_typer(hidden_app, name="hidden")
 app.add_typer(conflicts_app, name="conflicts")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(models_app, name="models")
@@ -236,7 +238,7 @@ def remove(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Remove a study, a series or an instance for good: not even a rebuild brings it back."""
+    """Remove a study, a series or an instance for good, hidden or not: not even a rebuild brings it back."""
     from roi.maintain import remove as run
 
     run(_settings(config, data=data), study=study, series=series, instance=instance, actor=by, reason=reason)
@@ -353,6 +355,35 @@ def conflicts_clear(study: Study, by: DecidedBy, reason: DecidedWhy, data: Data 
     from roi.conflicts import clear
 
     clear(_settings(config, data=data), study, actor=by, reason=reason)
+
+
+@hidden_app.command("list")
+def hidden_list(
+    data: Data = None,
+    config: Config = None,
+    study: Annotated[str | None, typer.Option(help="Only of this study (Study Instance UID).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List what is out of sight, by whom and why."""
+    from roi.hidden import list_hidden
+
+    list_hidden(_settings(config, data=data), study=study, as_json=json)
+
+
+@hidden_app.command("restore")
+def hidden_restore(
+    study: Study,
+    by: DecidedBy,
+    reason: DecidedWhy,
+    series: Annotated[str | None, typer.Option(help="Only this series (Series Instance UID).")] = None,
+    instance: Annotated[str | None, typer.Option(help="Only this instance (SOP Instance UID).")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Bring what is hidden of a study into sight again; it is judged anew."""
+    from roi.hidden import restore
+
+    restore(_settings(config, data=data), study=study, series=series, instance=instance, actor=by, reason=reason)
 
 
 @models_app.command("list")

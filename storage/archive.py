@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from storage import tombstones
-from storage.catalog import arrivals, audit, removals
+from storage.catalog import arrivals, audit, hidden, removals
 from storage.catalog import tombstones as tombstone_rows
 from storage.catalog.removals import Removal
 from storage.conflicts import same_but_for_syntax
 from storage.database import Database, GroupCommit
-from storage.errors import ObjectCorrupt
+from storage.errors import CatalogueUnavailable, ObjectCorrupt
 from storage.records import Arrival, Verdict
 from storage.room import Mark, Room
 from storage.tombstones import Buried, Kind, Tombstone
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storage.records import InstanceRecord, NamedInstance, StudyUid
 
 _CHUNK = 1 << 20
+_AT_THIS_MOMENT = "the instance was hidden at this very moment; send it again"
 Entered = TypeVar("Entered", bound=arrivals.Answer)
 
 
@@ -69,7 +70,7 @@ class Archive:
         self.spool_folder = spool_folder
         self.room = room or Room([spool_folder], Mark.parse("0"))
         self._clock = clock
-        self._commits: GroupCommit[Arrival, Verdict | arrivals.Kept | Removal] = GroupCommit(database, self._record)
+        self._commits: GroupCommit[Arrival, arrivals.Answer | Removal] = GroupCommit(database, self._record)
 
     @property
     def landing(self) -> Landing | None:
@@ -102,6 +103,8 @@ class Archive:
         answer = self._commits.submit(arrival)
         if isinstance(answer, Removal):
             answer = self._enter_again(spool, arrival, answer, self._record_one)
+        if isinstance(answer, arrivals.Lapsed):
+            answer = self._bring_back(spool, arrival, answer)
         verdict = answer if isinstance(answer, Verdict) else self._second_copy(spool, arrival, answer)
         if self._landing is not None:
             self._landing.settle(arrival, verdict, now=self._clock())
@@ -150,7 +153,7 @@ class Archive:
         self._commits.close()
         self.database.close()
 
-    def _record(self, tx: Transaction, batch: Sequence[Arrival]) -> list[Verdict | arrivals.Kept | Removal]:
+    def _record(self, tx: Transaction, batch: Sequence[Arrival]) -> list[arrivals.Answer | Removal]:
         """Enter arrivals, but for those whose object is about to go or has gone: these come back with it put again."""
         now = self._clock()
         met = removals.met(tx, [arrival.key for arrival in batch], now=now)
@@ -217,6 +220,33 @@ class Archive:
         tombstones.put(self.store, lifted)
         return lifted
 
+    def _bring_back(self, spool: Source, arrival: Arrival, lapsed: arrivals.Lapsed) -> Verdict | arrivals.Kept:
+        """Have in sight again what was hidden because its retention had expired: it is sent again."""
+        uid = arrival.header.sop_instance_uid
+        restored = Tombstone(
+            kind=Kind.RESTORED,
+            study_instance_uid=arrival.header.study_instance_uid,
+            at=self._clock(),
+            actor=arrival.origin.calling_aet or arrival.origin.via,
+            reason="sent again",
+            objects=(Buried(sop_instance_uid=uid, object_key=arrival.key),),
+            answers=(lapsed.tombstone_key,),
+        )
+        tombstones.put(self.store, restored)
+
+        def enter(tx: Transaction, put: Arrival) -> arrivals.Answer | Removal:
+            hidden.forget(tx, [uid])
+            tombstone_rows.add(tx, restored)
+            return self._record_one(tx, put)
+
+        with self.database.write() as tx:
+            answer = enter(tx, arrival)
+        if isinstance(answer, Removal):
+            answer = self._enter_again(spool, arrival, answer, enter)
+        if isinstance(answer, arrivals.Lapsed):
+            raise CatalogueUnavailable(_AT_THIS_MOMENT)
+        return answer
+
     def _second_copy(self, spool: Source, arrival: Arrival, kept: arrivals.Kept) -> Verdict:
         """Judge a copy that is not identical to the kept one: re-encoded, or a conflict (D-24)."""
         if self._is_reencoded(arrival, kept):
@@ -226,6 +256,8 @@ class Archive:
 
         def put_aside(tx: Transaction, put: Arrival) -> Verdict | Removal:
             now_kept = self._record_one(tx, put)  # what was kept may have been removed or replaced since
+            if isinstance(now_kept, arrivals.Lapsed):
+                raise CatalogueUnavailable(_AT_THIS_MOMENT)
             if not isinstance(now_kept, arrivals.Kept):
                 return now_kept
             self._put_aside(tx, put, now_kept)

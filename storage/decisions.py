@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from storage import tombstones
 from storage.archive import utc_now
-from storage.catalog import audit, damages, quarantine, references, removals
+from storage.catalog import audit, damages, hidden, quarantine, references, removals
 from storage.catalog import tombstones as tombstone_rows
 from storage.catalog.quarantine import Decision
 from storage.errors import ObjectCorrupt, Rejected, Unavailable
@@ -41,6 +41,10 @@ class KeptItself(Rejected):
     """The copy is the kept one by now; release it to clear its row."""
 
 
+class KeptIsHidden(Rejected):
+    """The kept instance is hidden; restore it first, or remove it for good."""
+
+
 class Overtaken(Unavailable):
     """Somebody else decides on this copy, or removes it, at this moment; look again."""
 
@@ -64,6 +68,8 @@ def release(
         There is no such row.
     DecidedOtherwise
         The copy was rejected.
+    KeptIsHidden
+        What it would take the place of is out of sight.
     Damaged, storage.rebuild.Unreadable
         The copy's object is not what was received; nothing was changed.
     Unavailable
@@ -133,10 +139,13 @@ def _look(archive: Archive, row_id: int, wanted: Decision) -> PutAside:
     with archive.database.read() as tx:
         copy = quarantine.one(tx, row_id)
         kept = quarantine.kept_under(tx, copy.sop_instance_uid)
+        is_hidden = kept is None and hidden.key_of(tx, copy.sop_instance_uid) is not None
     if copy.state not in (Decision.WAITING, wanted):
         raise DecidedOtherwise
     if wanted is Decision.REJECTED and copy.state is Decision.WAITING and kept and kept.object_key == copy.object_key:
         raise KeptItself
+    if wanted is Decision.RELEASED and copy.state is Decision.WAITING and is_hidden:
+        raise KeptIsHidden
     return copy
 
 

@@ -3,6 +3,7 @@
 StorageError
 ├── Rejected                 the sender's fault
 │   └── CatalogueUnknown     a study, series, instance, job or result that is not here
+│       └── CatalogueGone    it was here, and was removed for good
 ├── Damaged                  ours: what is kept is not what was received
 │   ├── ObjectMissing
 │   └── ObjectCorrupt
@@ -32,6 +33,10 @@ class Rejected(StorageError):
 
 class CatalogueUnknown(Rejected):
     """The catalogue holds nothing under this identifier."""
+
+
+class CatalogueGone(CatalogueUnknown):
+    """It was removed for good, on a person's word."""
 
 
 class Damaged(StorageError):

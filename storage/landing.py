@@ -179,7 +179,7 @@ class LandedObjects:
         wanted = [
             arrival
             for arrival, answer in batch
-            if answer is Verdict.STORED
+            if answer in (Verdict.STORED, Verdict.HIDDEN)
             or arrival.key in late
             or not (isinstance(answer, Verdict) or arrival.key in aside)
         ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -21,8 +21,9 @@ from urllib.parse import unquote, urlsplit
 
 from storage import tombstones
 from storage.archive import utc_now
-from storage.catalog import arrivals, references, removals, renewal
+from storage.catalog import arrivals, hidden, references, rejections, removals, renewal
 from storage.catalog import tombstones as tombstone_rows
+from storage.catalog.arrivals import Kept
 from storage.catalog.removals import State
 from storage.conflicts import same_but_for_syntax
 from storage.errors import Damaged, Rejected, StorageError
@@ -32,7 +33,6 @@ from storage.turn import turn_at
 
 if TYPE_CHECKING:
     from storage.archive import Archive
-    from storage.catalog.arrivals import Kept
     from storage.database import Transaction
     from storage.ports import ObjectStore
     from storage.turn import Turn
@@ -84,6 +84,8 @@ class Figures:
     """Copies with a kept one's SOP Instance UID and other content."""
     reencoded: int = 0
     """Copies of a kept one in another transfer syntax: left without a row, for the scrub."""
+    hidden: int = 0
+    """Instances that stay out of sight."""
     buried: int = 0
     """Objects that were removed on purpose."""
     tombstones: int = 0
@@ -100,6 +102,8 @@ class Graveyard:
     dead: Mapping[ObjectKey, ObjectKey] = field(default_factory=dict)
     """Object -> the tombstone that holds for it."""
     preferred: Mapping[InstanceUid, tuple[datetime, ObjectKey]] = field(default_factory=dict)
+    hidden: Sequence[tuple[Tombstone, tuple[InstanceUid, ...]]] = ()
+    """Tombstones with the UIDs that they still keep out of sight."""
 
 
 def rebuild(
@@ -184,10 +188,12 @@ class _Work:
                         told += self._tombstone(key)
                 self._there += len(batch)
                 self._beat_in_time()
+        graveyard = _graveyard(told)
         with self._archive.database.write() as tx:
             for tombstone in told:
                 tombstone_rows.add(tx, tombstone)
-        graveyard = _graveyard(told)
+            for tombstone, uids in graveyard.hidden:
+                hidden.expect(tx, uids, tombstone)  # so that they are hidden as they arrive
         self._skipped |= graveyard.dead.keys()
         self._count(tombstones=len(told), buried=len(graveyard.dead))
         return graveyard
@@ -219,6 +225,9 @@ class _Work:
                 if not references.needed(tx, [key]):
                     state = State.MARKED if key in self._remains else State.GONE
                     removals.mark(tx, [key], tombstone=tombstone, now=now, state=state)
+            for stone in graveyard.told:
+                if stone.note is not None:
+                    rejections.note_applied(tx, stone.note, code=stone.code)
             self._count(without_time=renewal.tell_times(tx, now=now))
         self._turn.end(asdict(self.figures))
 
@@ -258,13 +267,14 @@ class _Work:
 
     def _enter_batch(self, found: Sequence[Found]) -> None:
         with self._archive.database.write() as tx:
-            answers = arrivals.record(tx, [each.arrival for each in found], now=self._clock())
+            answers = arrivals.record(tx, [each.arrival for each in found], now=self._clock(), lapses=False)
             stored = [each for each, answer in zip(found, answers, strict=True) if answer is Verdict.STORED]
-            renewal.note_received(tx, _times(stored))
+            aside = [each for each, answer in zip(found, answers, strict=True) if answer is Verdict.HIDDEN]
+            renewal.note_received(tx, _times([*stored, *aside]))
         for each, answer in zip(found, answers, strict=True):
             if not isinstance(answer, Verdict):
                 self._rivals[each.arrival.header.sop_instance_uid].append(each)
-        self._count(entered=len(stored))
+        self._count(entered=len(stored), hidden=len(aside))
 
     def _decide(self, uid: InstanceUid, rivals: Sequence[Found], preferred: tuple[datetime, ObjectKey] | None) -> None:
         with self._archive.database.read() as tx:
@@ -278,11 +288,11 @@ class _Work:
         with self._archive.database.write() as tx:
             if first is not kept:
                 renewal.drop_instance(tx, uid)
-                arrivals.record(tx, [first.arrival], now=self._clock())
+                arrivals.record(tx, [first.arrival], now=self._clock(), lapses=False)
                 renewal.note_received(tx, _times([first]))
             for each in apart:
-                answer = arrivals.record(tx, [each.arrival], now=self._clock())[0]
-                if not isinstance(answer, Verdict):
+                answer = arrivals.record(tx, [each.arrival], now=self._clock(), lapses=False)[0]
+                if isinstance(answer, Kept):
                     self._put_aside(tx, each, answer)
         self._count(quarantined=len(apart), reencoded=len(others) - len(apart))
 
@@ -314,7 +324,7 @@ def _batches(keys: Iterator[ObjectKey]) -> Iterator[list[ObjectKey]]:
 
 def _graveyard(told: Iterable[Tombstone]) -> Graveyard:
     told = tuple(told)
-    lifted = {(each.object_key, answer) for stone in told for each in stone.objects for answer in stone.answers}
+    lifted = {(name, answer) for stone in told for answer in stone.answers for name in _names(stone)}
     dead: dict[ObjectKey, ObjectKey] = {}
     preferred: dict[InstanceUid, tuple[datetime, ObjectKey]] = {}
     for stone in told:
@@ -324,7 +334,21 @@ def _graveyard(told: Iterable[Tombstone]) -> Graveyard:
             if stone.kind is Kind.PREFERRED:
                 choice = (stone.at, each.object_key)
                 preferred[each.sop_instance_uid] = max(choice, preferred.get(each.sop_instance_uid, choice))
-    return Graveyard(told=told, dead=dead, preferred=preferred)
+    hides = [(stone, _still_hidden(stone, lifted)) for stone in told if stone.kind is Kind.HIDDEN]
+    return Graveyard(told=told, dead=dead, preferred=preferred, hidden=tuple(hides))
+
+
+def _names(stone: Tombstone) -> Iterator[str]:
+    """Yield by what a tombstone names its objects: what is out of sight is named by its UID."""
+    for each in stone.objects:
+        yield each.object_key
+        yield each.sop_instance_uid
+    yield from stone.awaited
+
+
+def _still_hidden(stone: Tombstone, lifted: Collection[tuple[str, ObjectKey]]) -> tuple[InstanceUid, ...]:
+    uids = (*(each.sop_instance_uid for each in stone.objects), *stone.awaited)
+    return tuple(uid for uid in uids if (uid, stone.key) not in lifted)
 
 
 def _precedence(found: Found, preferred: ObjectKey | None) -> tuple[bool, datetime, ObjectKey]:

@@ -170,6 +170,17 @@ class Verdict(StrEnum):
     """Same UIDs and header in another transfer syntax: the first is kept, the re-send noted."""
     CONFLICT = "conflict"
     """Same SOP Instance UID, other content, study or series: the first is kept, the copy quarantined."""
+    HIDDEN = "hidden"
+    """Kept, and out of sight, as somebody's word on this SOP Instance UID says (W-70)."""
+
+
+class Rejection(StrEnum):
+    """Why a rejection note rejects what it refers to: its title code, of DCM (PS3.16 CID 7011; IHE RAD TF, IOCM)."""
+
+    QUALITY = "113001"
+    PATIENT_SAFETY = "113037"
+    WRONG_WORKLIST_ENTRY = "113038"
+    RETENTION_EXPIRED = "113039"
 
 
 class OnConflict(StrEnum):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from storage.archive import Archive
     from storage.catalog.deletions import Doomed, Target
+    from storage.database import Transaction
     from storage.records import ObjectKey
 
 _TRIES = 10
@@ -36,10 +37,11 @@ class Removed:
 def remove(
     archive: Archive, target: Target, *, reason: str, actor: str, clock: Callable[[], datetime] = utc_now
 ) -> Removed:
-    """Remove a study, a series or an instance for good; a rebuild does not bring it back.
+    """Remove a study, a series or an instance for good, in sight or hidden; a rebuild does not bring it back.
 
     Killed half way, it is finished by running it again, or by the next scrub: nothing, or the tombstone alone, or
-    tombstone and rows, or everything has been done.  An instance that is sent again later is a new arrival.
+    tombstone and rows, or everything has been done.  An instance that is sent again later is a new arrival,
+    unless it was rejected.
 
     Raises
     ------
@@ -48,9 +50,22 @@ def remove(
     Unavailable
         Object store or catalogue does not answer; what was not removed is kept.
     """
+    return remove_found(archive, target, lambda tx: deletions.find(tx, target), reason=reason, actor=actor, clock=clock)
+
+
+def remove_found(
+    archive: Archive,
+    target: Target,
+    find: Callable[[Transaction], Doomed],
+    *,
+    reason: str,
+    actor: str,
+    clock: Callable[[], datetime],
+) -> Removed:
+    """Remove, as `remove` does, what `find` says of a target."""
     for _ in range(_TRIES):
         with archive.database.read() as tx:
-            doomed = deletions.find(tx, target)
+            doomed = find(tx)
         tombstone = Tombstone(
             kind=Kind.REMOVED,
             study_instance_uid=target.study,
@@ -58,14 +73,17 @@ def remove(
             actor=actor,
             reason=reason,
             objects=doomed.objects,
+            answers=doomed.ends,
         )
         tombstones.put(archive.store, tombstone)
-        free = _delete_rows(archive, target, doomed, tombstone)
+        free = _delete_rows(archive, target, find, doomed, tombstone)
         if free is not None:
             for key in free:
                 remove_object(archive, key, now=clock())
             return Removed(
-                instances=len(doomed.instances), quarantined=len(doomed.quarantined), tombstone=tombstone.key
+                instances=len(doomed.instances) + len(doomed.hidden),
+                quarantined=len(doomed.quarantined),
+                tombstone=tombstone.key,
             )
         archive.objects.remove(tombstone.key)  # it speaks of other objects than are kept now
     raise CatalogueUnavailable("instances arrive faster than they can be removed; try again when the sender is done")
@@ -82,12 +100,18 @@ def remove_object(archive: Archive, key: ObjectKey, *, now: datetime) -> bool:
     return True
 
 
-def _delete_rows(archive: Archive, target: Target, doomed: Doomed, tombstone: Tombstone) -> list[ObjectKey] | None:
+def _delete_rows(
+    archive: Archive,
+    target: Target,
+    find: Callable[[Transaction], Doomed],
+    doomed: Doomed,
+    tombstone: Tombstone,
+) -> list[ObjectKey] | None:
     """Delete the rows and return the objects to remove; None where the rows are others than those found before."""
     keys = [each.object_key for each in doomed.objects]
     with archive.database.write() as tx:
         removals.exclude_senders(tx, wait_ms=_WAIT_MS)
-        if deletions.find(tx, target) != doomed:
+        if find(tx) != doomed:
             return None
         deletions.delete(tx, target, doomed, now=tombstone.at)
         free = sorted(set(keys) - references.needed(tx, keys))
@@ -101,6 +125,10 @@ def _delete_rows(archive: Archive, target: Target, doomed: Doomed, tombstone: To
             action="removed",
             subject=target.instance or target.series or target.study,
             at=tombstone.at,
-            detail={"reason": tombstone.reason, "instances": len(doomed.instances), "tombstone": tombstone.key},
+            detail={
+                "reason": tombstone.reason,
+                "instances": len(doomed.instances) + len(doomed.hidden),
+                "tombstone": tombstone.key,
+            },
         )
     return free

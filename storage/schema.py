@@ -332,3 +332,44 @@ places = sa.Table(
     sa.Column("form", sa.Integer, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
+
+# ------------------------------------------------------------------------------------ out of sight, on somebody's word
+hidden = sa.Table(
+    "hidden",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("sop_instance_uid", _Uid, nullable=False, unique=True),
+    sa.Column("study_instance_uid", _Uid, nullable=False, index=True),
+    # the instance as it stood in `instances`; nothing where it has not come, or is gone for good
+    sa.Column("series_instance_uid", _Uid),
+    sa.Column("sop_class_uid", _Uid),
+    sa.Column("transfer_syntax_uid", _Uid),
+    sa.Column("object_key", sa.String(64), index=True),
+    sa.Column("size_bytes", sa.BigInteger),
+    sa.Column("meta_bytes", sa.Integer),
+    sa.Column("received_at", UtcTime),
+    sa.Column("address", sa.Text, nullable=False, default=""),
+    # who wants it hidden, and why
+    sa.Column("code", sa.String(16), nullable=False, default=""),
+    sa.Column("hidden_at", UtcTime, nullable=False),
+    sa.Column("hidden_by", sa.Text, nullable=False),
+    sa.Column("hidden_why", sa.Text, nullable=False),
+    sa.Column("tombstone_key", sa.String(64), nullable=False),
+)
+
+rejection_notes = sa.Table(
+    "rejection_notes",
+    metadata,
+    sa.Column("object_key", sa.String(64), primary_key=True),
+    sa.Column("sop_instance_uid", _Uid, nullable=False, index=True),
+    sa.Column("study_instance_uid", _Uid, nullable=False),
+    sa.Column("meta_bytes", sa.Integer, nullable=False),
+    sa.Column("sender", sa.Text, nullable=False),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("not_before", UtcTime),
+    sa.Column("code", sa.String(16), nullable=False, default=""),
+    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("figures", sa.JSON, nullable=False),
+    sa.Index("ix_rejection_notes_state_received_at", "state", "received_at"),
+)

@@ -264,4 +264,4 @@ def _conditions(tx: Transaction, matches: Iterable[Match], level: Level) -> Sequ
     if any(own > level for (own, _), _ in known):
         raise MatchRejected("a key belongs to a level below the one that is asked for")
     conditions = (rule(value, tx.dialect.name) for (_, rule), value in known)
-    return [condition for condition in conditions if condition is not None]
+    return [catalogue.IN_SIGHT, *(condition for condition in conditions if condition is not None)]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from storage.ports import ObjectStore
 
 MAGIC = b"ROI-TOMBSTONE 1\n"
+_YOUNGER = ("awaited", "code", "note")
+"""Fields that tombstones of older releases lack."""
 
 
 class Kind(StrEnum):
@@ -35,6 +37,10 @@ class Kind(StrEnum):
     """They were sent again after their removal, and are kept: this lifts the tombstones it answers."""
     PREFERRED = "preferred"
     """Of several objects with one SOP Instance UID, a person chose these to be the kept ones."""
+    HIDDEN = "hidden"
+    """They are kept, out of sight, and so is what comes under the SOP Instance UIDs that were awaited."""
+    RESTORED = "restored"
+    """They are in sight again: this lifts the tombstones it answers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +63,20 @@ class Tombstone:
     objects: tuple[Buried, ...]
     answers: tuple[ObjectKey, ...] = ()
     """Keys of earlier tombstones that hold no longer for these objects."""
+    awaited: tuple[InstanceUid, ...] = ()
+    """What it holds for by its SOP Instance UID alone, having no object of it."""
+    code: str = ""
+    """The title code of a rejection note, of what is hidden for its reason."""
+    note: ObjectKey | None = None
+    """The rejection note that asked for it: it has had its effect."""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     """Makes two removals of one object two tombstones, whatever the clock says."""
 
     def encoded(self) -> bytes:
         """Return the object's bytes, the same for the same tombstone."""
-        return MAGIC + orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+        # A field younger than a tombstone is not in it: one read again has the key that it had.
+        told = {name: value for name, value in asdict(self).items() if value or name not in _YOUNGER}
+        return MAGIC + orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
     @property
     def key(self) -> ObjectKey:
@@ -105,5 +119,8 @@ def read(objects: ObjectStore, key: ObjectKey) -> Tombstone:
             for each in told["objects"]
         ),
         answers=tuple(ObjectKey(each) for each in told["answers"]),
+        awaited=tuple(InstanceUid(each) for each in told.get("awaited", ())),
+        code=told.get("code", ""),
+        note=ObjectKey(told["note"]) if told.get("note") else None,
         nonce=told["nonce"],
     )

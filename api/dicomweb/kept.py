@@ -9,8 +9,7 @@ from api.dicomweb.explicit import EXPLICIT_LITTLE_UID, is_for_web, is_signed
 from api.dicomweb.model import DataSet, as_model, element
 from api.dicomweb.source import Source, stored
 from pacs_gateway.elements import encoding_of
-from storage.catalog import studies
-from storage.errors import CatalogueUnknown
+from storage.catalog import deletions, studies
 
 if TYPE_CHECKING:
     from api.context import ApiContext
@@ -28,14 +27,14 @@ def instances_of(
     Raises
     ------
     CatalogueUnknown
-        Nothing is kept under these UIDs.
+        Nothing is kept in sight under these UIDs; `CatalogueGone` where the study was removed for good.
     Unavailable
         One of them cannot be read from here for now.
     """
     with context.archive.database.read() as tx:
         found = studies.instances_of(tx, study, series=series, instance=instance)
         context.archive.check_readable(tx, found)  # before the first byte: an answer cut later says less
-    return _some(found)
+    return _some(context, study, found)
 
 
 def names_of(
@@ -45,12 +44,13 @@ def names_of(
     with context.archive.database.read() as tx:
         found = studies.names_of(tx, study, series=series, instance=instance)
         context.archive.check_readable(tx, found)
-    return _some(found)
+    return _some(context, study, found)
 
 
-def _some(found: list[Found]) -> list[Found]:
+def _some(context: ApiContext, study: StudyUid, found: list[Found]) -> list[Found]:
     if not found:
-        raise CatalogueUnknown("nothing is kept under these UIDs")
+        with context.archive.database.read() as tx:
+            raise deletions.missing(tx, study)
     return found
 
 

@@ -131,6 +131,8 @@ class _Tally:
     base_url: str
     stored: list[tuple[Header, int]] = field(default_factory=list)
     """Instances, each with its Warning Reason or 0."""
+    hidden: set[str] = field(default_factory=set)
+    """SOP Instance UIDs of those that are kept and cannot be retrieved."""
     failed: list[tuple[_Named, int]] = field(default_factory=list)
     other: list[int] = field(default_factory=list)
     """Failure reasons of parts whose UIDs could not be read."""
@@ -140,11 +142,13 @@ class _Tally:
     def is_empty(self) -> bool:
         return not (self.stored or self.failed or self.other)
 
-    def note(self, header: Header, answer: status.Status) -> None:
+    def note(self, header: Header, answer: status.Status, verdict: Verdict) -> None:
         if answer.code and answer.code not in _WARNINGS:
             self.failed.append((_named(header), answer.code))
         else:
             self.stored.append((header, answer.code))
+        if verdict is Verdict.HIDDEN:
+            self.hidden.add(header.sop_instance_uid)
 
     def note_error(self, error: HeaderRejected | StorageError, named: _Named | None) -> None:
         self.errors.append(type(error))
@@ -246,7 +250,7 @@ def _keep(
     except (HeaderRejected, StorageError) as error:
         tally.note_error(error, name or head.named())
     else:
-        tally.note(header, status.for_verdict(verdict, ingest.on_conflict(origin)))
+        tally.note(header, status.for_verdict(verdict, ingest.on_conflict(origin)), verdict)
 
 
 # ------------------------------------------------------------------------------------------------------ the body
@@ -355,7 +359,7 @@ def _response(tally: _Tally) -> DataSet:
     found = tally.studies()
     url = f"{tally.base_url}/studies/{found[0]}" if len(found) == 1 else None
     sequences = {
-        "ReferencedSOPSequence": [_stored(header, warning, tally.base_url) for header, warning in tally.stored],
+        "ReferencedSOPSequence": [_stored(header, warning, tally) for header, warning in tally.stored],
         "FailedSOPSequence": [_failed(named, reason) for named, reason in tally.failed],
         "OtherFailuresSequence": [dict([element("FailureReason", reason)]) for reason in tally.other],
     }
@@ -368,10 +372,12 @@ def _sequence(keyword: str, items: list[DataSet]) -> tuple[str, Element]:
     return tag, {"vr": "SQ", "Value": items}
 
 
-def _stored(header: Header, warning: int, base_url: str) -> DataSet:
+def _stored(header: Header, warning: int, tally: _Tally) -> DataSet:
     study, series, instance = header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid
-    url = f"{base_url}/studies/{study}/series/{series}/instances/{instance}"
-    told = [element("RetrieveURL", url), *([element("WarningReason", warning)] if warning else [])]
+    told = [element("WarningReason", warning)] if warning else []
+    if instance not in tally.hidden:
+        url = f"{tally.base_url}/studies/{study}/series/{series}/instances/{instance}"
+        told = [element("RetrieveURL", url), *told]
     return {**_reference(_named(header)), **dict(told)}
 
 

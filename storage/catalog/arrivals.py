@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes
+from storage.catalog import changes, hidden, rejections
 from storage.catalog.upsert import insert_new
 from storage.names import fold
 from storage.records import (
@@ -19,6 +20,7 @@ from storage.records import (
     InstanceUid,
     ObjectKey,
     OrderPriority,
+    Rejection,
     StudyEvent,
     StudyState,
     StudyUid,
@@ -70,9 +72,9 @@ _SERIES_FACTS = (
 )
 
 
-_studies, _series, _instances = schema.studies, schema.series, schema.instances
+_studies, _series, _instances, _hidden = schema.studies, schema.series, schema.instances, schema.hidden
 
-_KNOWN = Statement(
+_IN_SIGHT = (
     sa.select(
         _instances.c.sop_instance_uid,
         _studies.c.study_instance_uid,
@@ -81,6 +83,9 @@ _KNOWN = Statement(
         _instances.c.transfer_syntax_uid,
         _instances.c.size_bytes,
         _instances.c.meta_bytes,
+        sa.literal_column("0").label("hidden_pk"),
+        sa.literal_column("''").label("code"),
+        sa.literal_column("''").label("tombstone_key"),
     )
     .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
     .join(_studies, _studies.c.id == _instances.c.study_pk)
@@ -88,7 +93,21 @@ _KNOWN = Statement(
     # PostgreSQL shows a row after a restart that its standby may not have.  The lock is written to the log, and so
     # the answer to a re-send waits for the standby as that to the first send did.
     .with_for_update(read=True, key_share=True, of=_instances)
+    .subquery("in_sight")
 )
+_OUT_OF_SIGHT = (
+    sa.select(
+        *(_hidden.c[name] for name in _IN_SIGHT.c.keys()[:7]),
+        _hidden.c.id,
+        _hidden.c.code,
+        _hidden.c.tombstone_key,
+    )
+    .where(among(_hidden.c.sop_instance_uid, "uids"))
+    .with_for_update(read=True, key_share=True)
+    .subquery("out_of_sight")
+)
+_KNOWN = Statement(sa.union_all(sa.select(_IN_SIGHT), sa.select(_OUT_OF_SIGHT)))
+"""One statement for both, so that an arrival asks no more of the database for what is hidden."""
 _STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_studies.c.study_instance_uid, "uids")))
 _LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
 _TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
@@ -127,24 +146,48 @@ class Kept:
     meta_bytes: int
 
 
-Answer = Verdict | Kept
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lapsed:
+    """The arrival was hidden because its retention had expired: sent again, it may come into sight again."""
+
+    tombstone_key: ObjectKey
+
+
+Answer = Verdict | Kept | Lapsed
 """`Kept` where only a look at both objects can tell a re-encoded copy from a conflict."""
 
 
-def record(tx: Transaction, arrivals: Sequence[Arrival], *, now: datetime) -> list[Answer]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Hidden:
+    """A SOP Instance UID that is out of sight in a study, with what is kept under it."""
+
+    pk: int
+    study_instance_uid: StudyUid
+    code: str
+    tombstone_key: ObjectKey
+    kept: Kept | None
+
+
+def record(tx: Transaction, arrivals: Sequence[Arrival], *, now: datetime, lapses: bool = True) -> list[Answer]:
     """Enter arrivals whose objects are durable; return one answer each, in order.
 
     A new instance adds to its study's revision, or opens the next one where the study was complete.  What we wrote
-    ourselves never reopens a study.
+    ourselves never reopens a study.  What is hidden stays so, but for what `lapses` by being sent again.
     """
-    known = _known(tx, [arrival.header.sop_instance_uid for arrival in arrivals])
+    known, out_of_sight = _known(tx, [arrival.header.sop_instance_uid for arrival in arrivals])
     answers: list[Answer] = []
     new: dict[StudyUid, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
         header = arrival.header
-        kept = known.get(header.sop_instance_uid)
+        uid = header.sop_instance_uid
+        kept = known.get(uid)
+        if kept is None and uid in out_of_sight:
+            answer, out_of_sight[uid] = _meet_hidden(tx, arrival, out_of_sight[uid], now, lapses=lapses)
+            if answer is not None:
+                answers.append(answer)
+                continue
         if kept is None:
-            known[header.sop_instance_uid] = _as_kept(arrival)
+            known[uid] = _as_kept(arrival)
             new[header.study_instance_uid].append(arrival)
             answers.append(Verdict.STORED)
         else:
@@ -152,6 +195,26 @@ def record(tx: Transaction, arrivals: Sequence[Arrival], *, now: datetime) -> li
     if new:
         _enter(tx, new, now)
     return answers
+
+
+def _meet_hidden(
+    tx: Transaction, arrival: Arrival, hid: _Hidden, now: datetime, *, lapses: bool
+) -> tuple[Answer | None, _Hidden]:
+    """Return the answer to an arrival whose UID is out of sight, None where it is new, and what is known of it now.
+
+    A UID is out of sight in one study only: a rejection note speaks of nothing beyond its own.
+    """
+    kept = hid.kept
+    if kept is None and hid.study_instance_uid != arrival.header.study_instance_uid:
+        return None, hid
+    if kept is not None and not _same(kept, arrival):
+        return kept, hid
+    if lapses and hid.code == Rejection.RETENTION_EXPIRED:
+        return Lapsed(tombstone_key=hid.tombstone_key), hid
+    if kept is None:
+        hidden.fill(tx, hid.pk, arrival, now=now)
+        _append_about(tx, "instance-hidden", arrival, now, {"code": hid.code})
+    return Verdict.HIDDEN, replace(hid, kept=_as_kept(arrival))
 
 
 def release(tx: Transaction, study_uids: Iterable[StudyUid], *, now: datetime) -> None:
@@ -203,18 +266,37 @@ def _append_about(tx: Transaction, kind: str, arrival: Arrival, now: datetime, d
 
 
 # ------------------------------------------------------------------------------------------ what is there already
-def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, Kept]:
-    return {
-        row.sop_instance_uid: Kept(
-            study_instance_uid=row.study_instance_uid,
-            series_instance_uid=row.series_instance_uid,
-            object_key=row.object_key,
-            transfer_syntax_uid=row.transfer_syntax_uid,
-            size_bytes=row.size_bytes,
-            meta_bytes=row.meta_bytes,
-        )
-        for row in _KNOWN.rows(tx, {"uids": uids})
-    }
+def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> tuple[dict[InstanceUid, Kept], dict[InstanceUid, _Hidden]]:
+    """Return what is in sight and what is out of sight under these UIDs."""
+    known: dict[InstanceUid, Kept] = {}
+    out_of_sight: dict[InstanceUid, _Hidden] = {}
+    for row in _KNOWN.rows(tx, {"uids": uids}):
+        if row.hidden_pk:
+            out_of_sight[row.sop_instance_uid] = _as_hidden(row)
+        else:
+            known[row.sop_instance_uid] = _row_as_kept(row)
+    return known, out_of_sight
+
+
+def _row_as_kept(row: Any) -> Kept:  # noqa: ANN401 - a row
+    return Kept(
+        study_instance_uid=row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        object_key=row.object_key,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        size_bytes=row.size_bytes,
+        meta_bytes=row.meta_bytes,
+    )
+
+
+def _as_hidden(row: Any) -> _Hidden:  # noqa: ANN401 - a row
+    return _Hidden(
+        pk=row.hidden_pk,
+        study_instance_uid=row.study_instance_uid,
+        code=row.code,
+        tombstone_key=row.tombstone_key,
+        kept=None if row.object_key is None else _row_as_kept(row),
+    )
 
 
 def _as_kept(arrival: Arrival) -> Kept:
@@ -264,6 +346,7 @@ def _enter(tx: Transaction, new: Mapping[StudyUid, list[Arrival]], now: datetime
     if series_now:
         _UPDATE_SERIES.run(tx, series_now)
     changes.append_all(tx, facts)
+    rejections.enter(tx, chain.from_iterable(new.values()), now=now)
 
 
 def _study_rows(tx: Transaction, uids: list[StudyUid], now: datetime) -> list[Any]:

@@ -27,6 +27,8 @@ KINDS = (
     "instance-replaced",
     "quarantine-rejected",
     "identity-reconciled",
+    "instance-hidden",
+    "instance-restored",
     "instance-removed",
     "study-removed",
     "object-damaged",

@@ -38,7 +38,7 @@ def flagged(tx: Transaction, *, after: str = "", limit: int = 1000) -> list[Stud
     """Return up to `limit` studies that wait to be reconciled, by UID after `after`."""
     query = (
         sa.select(_studies.c.study_instance_uid)
-        .where(_studies.c.identity_conflict.is_(True), _studies.c.study_instance_uid > after)
+        .where(_studies.c.identity_conflict.is_(True), _studies.c.study_instance_uid > after, study_rows.IN_SIGHT)
         .order_by(_studies.c.study_instance_uid)
         .limit(limit)
     )
@@ -74,7 +74,7 @@ def shared_ids(tx: Transaction, *, limit: int = 1000) -> list[SharedId]:
             names.label("names"),
             born.label("birth_dates"),
         )
-        .where(_studies.c.patient_id.is_not(None))
+        .where(_studies.c.patient_id.is_not(None), study_rows.IN_SIGHT)
         .group_by(_studies.c.patient_id, _studies.c.issuer_of_patient_id)
         .having(sa.or_(names > 1, born > 1))
         .order_by(_studies.c.patient_id)

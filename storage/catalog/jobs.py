@@ -181,6 +181,13 @@ def waiting(tx: Transaction, *, now: datetime, limit: int = 100) -> list[JobId]:
     return [JobId(job) for job in tx.execute(query).scalars()]
 
 
+def drop_open(tx: Transaction, uid: StudyUid) -> None:
+    """Delete the jobs of a study that have not ended; a run under way finds its lease lost and writes nothing."""
+    study = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid).scalar_subquery()
+    is_open = _jobs.c.state.in_((JobState.WAITING, JobState.RUNNING))
+    tx.execute(sa.delete(_jobs).where(_jobs.c.study_pk == study, is_open))
+
+
 def get(tx: Transaction, job: JobId) -> Job:
     """Return one job."""
     query = (

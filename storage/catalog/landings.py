@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from storage.records import Arrival
 
 _landings, _instances, _jobs = schema.landings, schema.instances, schema.jobs
-_aside = schema.quarantine
+_aside, _hidden = schema.quarantine, schema.hidden
 
 LONGEST_WAIT = timedelta(minutes=5)
 """Between two attempts at one object."""
@@ -133,6 +133,8 @@ def arrived(tx: Transaction, copies: Sequence[Copy]) -> None:
         told = {"meta_bytes": copy.meta_bytes}
         is_wrong = sa.and_(_instances.c.object_key == copy.object_key, _instances.c.meta_bytes != copy.meta_bytes)
         tx.execute(sa.update(_instances).where(is_wrong).values(**told, size_bytes=copy.size_bytes))
+        is_wrong = sa.and_(_hidden.c.object_key == copy.object_key, _hidden.c.meta_bytes != copy.meta_bytes)
+        tx.execute(sa.update(_hidden).where(is_wrong).values(**told, size_bytes=copy.size_bytes))
         is_wrong = sa.and_(_aside.c.object_key == copy.object_key, _aside.c.meta_bytes != copy.meta_bytes)
         tx.execute(sa.update(_aside).where(is_wrong).values(**told))
 
@@ -198,13 +200,14 @@ def is_pending(tx: Transaction, key: ObjectKey) -> bool:
 
 
 def in_store(tx: Transaction, keys: Iterable[ObjectKey]) -> set[ObjectKey]:
-    """Return those of `keys` that an instance needs and that no landing zone holds back.
+    """Return those of `keys` that an instance needs, hidden or not, and that no landing zone holds back.
 
     With ``ROI_ACK=landing`` these are in the object store and were read back there: what storage commitment
     (PS3.4 Annex J) may promise.
     """
-    wanted = sa.select(_instances.c.object_key).where(_instances.c.object_key.in_(list(keys)))
-    query = wanted.where(~sa.exists().where(_landings.c.object_key == _instances.c.object_key))
+    kept = sa.union_all(sa.select(_instances.c.object_key), sa.select(_hidden.c.object_key)).subquery("kept")
+    wanted = sa.select(kept.c.object_key).where(kept.c.object_key.in_(list(keys)))
+    query = wanted.where(~sa.exists().where(_landings.c.object_key == kept.c.object_key))
     return {ObjectKey(key) for key in tx.execute(query).scalars()}
 
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import arrivals, changes, deletions
+from storage.catalog import arrivals, changes, deletions, facts
 from storage.catalog.deletions import Doomed, Target
 from storage.catalog.upsert import insert_new
 from storage.errors import CatalogueUnknown
-from storage.names import fold
 from storage.records import Arrival, InstanceUid, ObjectKey, StudyState, StudyUid
 from storage.tombstones import Buried
 
@@ -144,10 +143,10 @@ def swap(tx: Transaction, copy: PutAside, kept: KeptRow, arrival: Arrival, *, no
     else:
         deletions.delete_instances(tx, kept.study_pk, [copy.sop_instance_uid])
         if kept.is_only:
-            _forget_facts(tx, kept.study_pk)
+            facts.forget(tx, kept.study_instance_uid)
     arrivals.record(tx, [arrival], now=now)
     if kept.study_instance_uid == target and kept.is_first:
-        _tell_facts(tx, arrival)
+        facts.tell(tx, arrival.header)
     _date(tx, copy, target)
     if before not in (None, StudyState.RECEIVING):  # reopened by this alone: nothing more is waited for
         tx.execute(
@@ -178,22 +177,6 @@ def _put_kept_aside(tx: Transaction, copy: PutAside, kept: KeptRow) -> None:
     row = {name: getattr(was, name) for name in names}
     told = {"study_instance_uid": kept.study_instance_uid, "kept_object_key": copy.object_key, "reason": copy.reason}
     insert_new(tx, _aside, {**row, **told, "state": Decision.WAITING})
-
-
-def _forget_facts(tx: Transaction, study_pk: int) -> None:
-    """Forget what the only instance told of its study: the copy will tell it."""
-    facts = dict.fromkeys((*arrivals.STUDY_FACTS, "patient_name_folded"))
-    tx.execute(sa.update(_studies).where(_studies.c.id == study_pk).values(**facts, identity_conflict=False))
-
-
-def _tell_facts(tx: Transaction, arrival: Arrival) -> None:
-    header = arrival.header
-    told = {name: value for name in arrivals.STUDY_FACTS if (value := getattr(header, name)) is not None}
-    if "patient_name" in told:
-        told["patient_name_folded"] = fold(told["patient_name"])
-    if told:
-        this = _studies.c.study_instance_uid == header.study_instance_uid
-        tx.execute(sa.update(_studies).where(this).values(**told))
 
 
 def _date(tx: Transaction, copy: PutAside, study: StudyUid) -> None:

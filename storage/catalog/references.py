@@ -22,6 +22,7 @@ _NEEDED = sa.union_all(
     sa.select(schema.quarantine.c.object_key, schema.quarantine.c.meta_bytes).where(
         schema.quarantine.c.state == "WAITING"
     ),
+    sa.select(schema.hidden.c.object_key, schema.hidden.c.meta_bytes).where(schema.hidden.c.object_key.is_not(None)),
     sa.select(schema.tombstones.c.object_key, _WHOLE),
 ).subquery("needed")
 """Every table that needs an object: one statement, so that a key that moves between two of them is always seen."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import deletions, upkeep
+from storage.catalog import deletions, hidden, upkeep
+from storage.errors import CatalogueUnknown
 from storage.records import InstanceUid, ObjectKey
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
     from storage.database import Transaction
 
-_studies, _instances = schema.studies, schema.instances
+_studies, _instances, _hidden = schema.studies, schema.instances, schema.hidden
 
 _MADE_ANEW = (
-    *("results", "jobs", "extracts", "places", "instances", "series", "studies"),
-    *("quarantine", "removals", "tombstones", "damaged"),
+    *("results", "jobs", "extracts", "places", "instances", "series", "studies", "quarantine"),
+    *("hidden", "rejection_notes", "removals", "tombstones", "damaged"),
 )
 """In the order in which rows may go.  Peers, audit and changes stay: nothing else knows them."""
 
@@ -50,9 +51,10 @@ def clear(tx: Transaction, *, copy_to: str) -> None:
 def note_received(tx: Transaction, times: Mapping[ObjectKey, datetime]) -> None:
     """Give instances the time at which they arrived first."""
     if times:
-        change = sa.update(_instances).where(_instances.c.object_key == sa.bindparam("key"))
         rows = [{"key": key, "at": at} for key, at in times.items()]
-        tx.execute(change.values(received_at=sa.bindparam("at", type_=schema.UtcTime)), rows)
+        for table in (_instances, _hidden):
+            change = sa.update(table).where(table.c.object_key == sa.bindparam("key"))
+            tx.execute(change.values(received_at=sa.bindparam("at", type_=schema.UtcTime)), rows)
 
 
 def tell_times(tx: Transaction, *, now: datetime) -> int:
@@ -74,13 +76,20 @@ def tell_times(tx: Transaction, *, now: datetime) -> int:
 
 
 def key_of(tx: Transaction, uid: InstanceUid) -> ObjectKey:
-    """Return the object of a kept instance."""
+    """Return the object of a kept instance, in sight or not."""
     query = sa.select(_instances.c.object_key).where(_instances.c.sop_instance_uid == uid)
-    return ObjectKey(tx.execute(query).scalar_one())
+    key = tx.execute(query).scalar_one_or_none() or hidden.key_of(tx, uid)
+    if key is None:
+        raise CatalogueUnknown(f"no instance {uid}")
+    return ObjectKey(key)
 
 
 def drop_instance(tx: Transaction, uid: InstanceUid) -> None:
     """Delete an instance's row, and with the last one its series and study, without telling anybody."""
-    study_pk = tx.execute(sa.select(_instances.c.study_pk).where(_instances.c.sop_instance_uid == uid)).scalar_one()
+    query = sa.select(_instances.c.study_pk).where(_instances.c.sop_instance_uid == uid)
+    study_pk = tx.execute(query).scalar_one_or_none()
+    if study_pk is None:
+        hidden.empty(tx, uid)
+        return
     deletions.delete_instances(tx, study_pk, [uid])
     tx.execute(sa.delete(_studies).where(_studies.c.id == study_pk, _studies.c.instance_count == 0))

@@ -57,6 +57,15 @@ def add(tx: Transaction, job: Job, result: TriageResult, *, now: datetime) -> Re
     return new
 
 
+def withdraw(tx: Transaction, study: StudyUid, *, revision: int, now: datetime) -> None:
+    """Mark every result of a study as superseded by a revision: some of what they judged is there no longer."""
+    study_pk = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == study).scalar_subquery()
+    current = (_results.c.study_pk == study_pk, _results.c.superseded_by.is_(None))
+    withdrawn = tx.execute(sa.update(_results).where(*current).values(superseded_by=revision)).rowcount
+    if withdrawn:
+        changes.append(tx, "result-superseded", at=now, study=study, revision=revision, detail={"results": withdrawn})
+
+
 def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tuple[ResultRecord, ...]]:
     """Return all results of each study, newest first."""
     query = (

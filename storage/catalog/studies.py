@@ -70,12 +70,14 @@ _INSTANCES_OF = {
 _READ_INSTANCES = {levels: Statement(query) for levels, query in _INSTANCES_OF.items()}
 _READ_NAMES = {levels: Statement(query.with_only_columns(*_THE_NAMES)) for levels, query in _INSTANCES_OF.items()}
 """The driver runs these: a series may have thousands of rows."""
+IN_SIGHT = _studies.c.instance_count > 0
+"""Of a study without an instance in sight nobody is told: its row waits for them to be restored, or sent."""
 
 
 # --------------------------------------------------------------------------------------------------- reading
 def get(tx: Transaction, uid: StudyUid) -> StudyRecord:
     """Return one study; `CatalogueUnknown` where it is not here."""
-    row = tx.execute(sa.select(_studies).where(_studies.c.study_instance_uid == uid)).one_or_none()
+    row = tx.execute(sa.select(_studies).where(_studies.c.study_instance_uid == uid, IN_SIGHT)).one_or_none()
     if row is None:
         raise CatalogueUnknown(f"no study {uid}")
     return as_study(row)
@@ -83,7 +85,7 @@ def get(tx: Transaction, uid: StudyUid) -> StudyRecord:
 
 def exists(tx: Transaction, uid: StudyUid) -> bool:
     """Tell whether the study is here."""
-    query = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid)
+    query = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid, IN_SIGHT)
     return tx.execute(query).one_or_none() is not None
 
 
@@ -124,7 +126,7 @@ def receiving(tx: Transaction, *, now: datetime) -> list[StudyRecord]:
     """Return the studies still receiving for which something speaks for completion: a release, or silence."""
     query = (
         sa.select(_studies)
-        .where(_studies.c.state == StudyState.RECEIVING)
+        .where(_studies.c.state == StudyState.RECEIVING, IN_SIGHT)
         .where(sa.or_(_studies.c.released_at.is_not(None), _studies.c.quiet_until <= now))
         .order_by(_studies.c.received_last)
         .limit(200)
@@ -135,7 +137,7 @@ def receiving(tx: Transaction, *, now: datetime) -> list[StudyRecord]:
 def from_the_future(tx: Transaction, *, now: datetime) -> list[StudyUid]:
     """Return the studies still receiving whose last instance came later than now: the clock was set back since."""
     query = sa.select(_studies.c.study_instance_uid).where(
-        _studies.c.state == StudyState.RECEIVING, _studies.c.quiet_until > now + OPEN_WAIT + CLOCK_SKEW
+        _studies.c.state == StudyState.RECEIVING, IN_SIGHT, _studies.c.quiet_until > now + OPEN_WAIT + CLOCK_SKEW
     )
     return [StudyUid(uid) for uid in tx.execute(query).scalars()]
 
@@ -155,7 +157,7 @@ def pull_back(tx: Transaction, uids: Iterable[StudyUid], *, now: datetime) -> No
 
 def anything_receiving(tx: Transaction) -> bool:
     """Tell whether any study is receiving."""
-    query = sa.select(_studies.c.id).where(_studies.c.state == StudyState.RECEIVING).limit(1)
+    query = sa.select(_studies.c.id).where(_studies.c.state == StudyState.RECEIVING, IN_SIGHT).limit(1)
     return tx.execute(query).one_or_none() is not None
 
 
@@ -169,6 +171,7 @@ def complete(tx: Transaction, study: StudyRecord, *, reason: str, now: datetime)
             _studies.c.state == study.state,
             _studies.c.revision == study.revision,
             _studies.c.received_last == study.received_last,
+            IN_SIGHT,
         )
         .values(
             state=state,

@@ -19,6 +19,7 @@ from storage.records import (
     Outcome,
     ResultRecord,
     StudyRecord,
+    StudyState,
     StudyUid,
     WorklistEntry,
 )
@@ -41,7 +42,8 @@ def page(
     A study that is still receiving for the first time has no `due_at`; it stands where its order and arrival would
     put it, so that it is seen even where nothing ever completes it.
     """
-    rows = tx.execute(sa.select(_studies).order_by(*_reading_order(targets)).limit(limit).offset(offset))
+    query = sa.select(_studies).where(studies.IN_SIGHT).order_by(*_reading_order(targets))
+    rows = tx.execute(query.limit(limit).offset(offset))
     return _entries(tx, [studies.as_study(row) for row in rows])
 
 
@@ -52,7 +54,7 @@ def entry(tx: Transaction, uid: StudyUid) -> WorklistEntry:
 
 def count(tx: Transaction) -> int:
     """Return how many studies the worklist holds."""
-    return int(tx.execute(sa.select(sa.func.count()).select_from(_studies)).scalar_one())
+    return int(tx.execute(sa.select(sa.func.count()).select_from(_studies).where(studies.IN_SIGHT)).scalar_one())
 
 
 def _reading_order(targets: Mapping[OrderPriority, timedelta]) -> list[sa.ColumnElement[object]]:
@@ -103,10 +105,15 @@ def _jobs_of(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, list[J
 
 
 def _coverage(study: StudyRecord, jobs: list[Job], ended: tuple[ResultRecord, ...]) -> tuple[CoverageRecord, ...]:
-    """Judge each model by its newest job; a study without jobs has one line that says so."""
+    """Judge each model by its newest job; a study without jobs has one line that says so.
+
+    A newest result that is superseded was withdrawn: what it judged is hidden or gone, and nothing left asks the model.
+    """
+    withdrawn = {record.job_id for record in ended if record.superseded_by is not None}
     newest = {job.model_id: job for job in jobs}
+    newest = {model: job for model, job in newest.items() if job.id not in withdrawn}
     if not newest:
-        known = study.ready_at is not None
+        known = study.state is not StudyState.RECEIVING
         return (CoverageRecord(model_id="", coverage=Coverage.NO_MODEL_APPLIES if known else Coverage.WAITING),)
     by_job = {record.job_id: record for record in ended}
     return tuple(_of_job(job, by_job.get(job.id)) for job in newest.values())

@@ -25,7 +25,7 @@ def delete(client: TestClient, path: str, told: Any = TOLD, **headers: str) -> A
 
 
 @pytest.mark.parametrize(("path", "left"), [(ONE, 1), (SERIES, 0), (STUDY, 0)])
-def test_what_is_removed_is_gone_and_noted(client: TestClient, archive: Archive, path: str, left: int) -> None:
+def test_what_is_deleted_is_hidden_and_noted(client: TestClient, archive: Archive, path: str, left: int) -> None:
     store(client, builders.ct_slice(1), builders.ct_slice(2))
     answer = delete(client, path)
     assert (answer.status_code, answer.content) == (204, b"")
@@ -33,7 +33,7 @@ def test_what_is_removed_is_gone_and_noted(client: TestClient, archive: Archive,
     found = client.get("/dicom-web/instances")
     assert (len(found.json()) if found.content else 0) == left
     with archive.database.read() as tx:
-        line = tx.execute(sa.select(schema.audit).where(schema.audit.c.action == "removed")).one()
+        line = tx.execute(sa.select(schema.audit).where(schema.audit.c.action == "hidden")).one()
     assert (line.actor, line.subject) == ("BS. Lan", path.rsplit("/", 1)[1])
     assert delete(client, path).status_code == 404
 
@@ -50,14 +50,14 @@ def test_what_is_removed_is_gone_and_noted(client: TestClient, archive: Archive,
         {**TOLD, "reason": "x" * 300},
     ],
 )
-def test_nobody_removes_anything_unnamed(client: TestClient, told: Any) -> None:
+def test_nobody_hides_anything_unnamed(client: TestClient, told: Any) -> None:
     store(client, builders.ct_slice(1))
     assert delete(client, STUDY, told).status_code == 400
     assert client.get(STUDY).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
-def test_another_sites_page_removes_nothing(client: TestClient, headers: dict[str, str]) -> None:
+def test_another_sites_page_hides_nothing(client: TestClient, headers: dict[str, str]) -> None:
     store(client, builders.ct_slice(1))
     assert delete(client, STUDY, **headers).status_code == 403
     assert client.get(STUDY).status_code == 200

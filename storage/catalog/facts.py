@@ -1,0 +1,34 @@
+"""What a study's row says of patient and study: told by the first instance, and anew where that one goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.catalog import arrivals
+from storage.names import fold
+
+if TYPE_CHECKING:
+    from storage.database import Transaction
+    from storage.records import Header, StudyUid
+
+_studies = schema.studies
+
+
+def forget(tx: Transaction, study: StudyUid) -> None:
+    """Forget what was told of a study: the next instance tells it."""
+    facts = dict.fromkeys((*arrivals.STUDY_FACTS, "patient_name_folded"))
+    this = _studies.c.study_instance_uid == study
+    tx.execute(sa.update(_studies).where(this).values(**facts, identity_conflict=False))
+
+
+def tell(tx: Transaction, header: Header) -> None:
+    """Write what an instance tells of its study over what was told before."""
+    told = {name: value for name in arrivals.STUDY_FACTS if (value := getattr(header, name)) is not None}
+    if "patient_name" in told:
+        told["patient_name_folded"] = fold(told["patient_name"])
+    if told:
+        this = _studies.c.study_instance_uid == header.study_instance_uid
+        tx.execute(sa.update(_studies).where(this).values(**told))
