@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from storage import tombstones
-from storage.catalog import arrivals, audit, hidden, removals
+from storage.catalog import arrivals, audit, hidden, removals, renewal
 from storage.catalog import tombstones as tombstone_rows
 from storage.catalog.removals import Removal
 from storage.conflicts import same_but_for_syntax
@@ -235,9 +235,13 @@ class Archive:
         tombstones.put(self.store, restored)
 
         def enter(tx: Transaction, put: Arrival) -> arrivals.Answer | Removal:
+            since = hidden.received_at(tx, uid)
             hidden.forget(tx, [uid])
             tombstone_rows.add(tx, restored)
-            return self._record_one(tx, put)
+            entered = self._record_one(tx, put)
+            if since is not None and entered is Verdict.STORED:
+                renewal.note_received(tx, {put.key: since})  # the object that is kept is the one that came then
+            return entered
 
         with self.database.write() as tx:
             answer = enter(tx, arrival)

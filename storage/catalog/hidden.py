@@ -258,6 +258,12 @@ def key_of(tx: Transaction, uid: InstanceUid) -> ObjectKey | None:
     return None if key is None else ObjectKey(key)
 
 
+def received_at(tx: Transaction, uid: InstanceUid) -> datetime | None:
+    """Return when what is kept out of sight under a UID came."""
+    query = sa.select(_hidden.c.received_at).where(_hidden.c.sop_instance_uid == uid)
+    return tx.execute(query).scalar_one_or_none()
+
+
 _FIELDS = Hidden.__slots__
 _SELECT = sa.select(*(_hidden.c[name] for name in _FIELDS))
 

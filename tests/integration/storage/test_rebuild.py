@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,26 @@ import pytest
 import sqlalchemy as sa
 
 from pacs_gateway.ingest import Ingest
+from pacs_gateway.rejection_note import read_note
 from pacs_gateway.reread import read_object
-from storage import schema
+from storage import hiding, rejection, schema
 from storage.adapters import open_store
 from storage.archive import Archive
 from storage.catalog import studies
 from storage.catalog.deletions import Target
 from storage.database import Database
+from storage.hiding import Word
 from storage.migrate import migrate
 from storage.ports import ObjectStore
 from storage.rebuild import Figures, NotEmpty, rebuild
-from storage.records import InstanceUid, ObjectKey, Origin, StudyUid, Verdict
+from storage.records import InstanceUid, ObjectKey, Origin, Rejection, StudyUid, Verdict
 from storage.removal import remove
 from storage.scrub import Manner, scrub
 from storage.tombstones import Buried, Kind, Tombstone
 from storage.tombstones import put as put_tombstone
 from storage.verify import verify
 from tests.builders import START, Clock, ct_slice, part10, radiograph
+from tests.notes import key_objects
 
 _FROM = Origin(via="dimse", calling_aet="CT1", called_aet="ROI", address="10.0.0.5")
 _LOST: dict[str, set[str]] = {
@@ -37,6 +41,8 @@ _LOST: dict[str, set[str]] = {
     "series": {"id", "study_pk"},
     "instances": {"id", "study_pk", "series_pk", "address", "revision"},
     "quarantine": {"id", "address"},
+    "hidden": {"id", "address"},
+    "rejection_notes": {"received_at", "reason", "figures"},
     "tombstones": set(),
 }
 """What cannot be rebuilt, or is numbered anew."""
@@ -91,8 +97,24 @@ class Site:
         return Ingest(self.archive, clock=self.clock).part10(io.BytesIO(part10(data_set)), _FROM)[0]
 
     def remove(self, study: str, instance: str | None = None) -> None:
-        target = Target(study=StudyUid(study), instance=InstanceUid(instance) if instance else None)
-        remove(self.archive, target, reason="test", actor="anna", clock=self.clock)
+        remove(self.archive, _target(study, instance), reason="test", actor="anna", clock=self.clock)
+
+    def hide(self, study: str, *instances: str, code: Rejection | None = None) -> None:
+        word = Word(actor="anna", reason="wrong side", code=code)
+        for instance in instances or (None,):
+            hiding.hide(self.archive, _target(study, instance), word, read_object, clock=self.clock)
+
+    def restore(self, study: str, instance: str | None = None) -> None:
+        told = {"actor": "binh", "reason": "was right", "clock": self.clock}
+        hiding.restore(self.archive, _target(study, instance), read_object, **told)
+
+    def hear_notes(self) -> int:
+        return rejection.apply_waiting(self.archive, read_note, read_object, clock=self.clock)
+
+    def in_sight(self) -> list[str]:
+        with self.archive.database.read() as tx:
+            found = tx.execute(sa.select(schema.instances.c.sop_instance_uid)).scalars()
+            return sorted(found)
 
     def lose_catalogue(self) -> None:
         self.clock.go(3600)
@@ -119,6 +141,10 @@ class Site:
     def close(self) -> None:
         for archive in self._archives:
             archive.close()
+
+
+def _target(study: str, instance: str | None) -> Target:
+    return Target(study=StudyUid(study), instance=InstanceUid(instance) if instance else None)
 
 
 @pytest.fixture(params=[_on_disk, pytest.param(_on_servers, marks=pytest.mark.servers)])
@@ -278,3 +304,110 @@ def test_what_is_no_dicom_file_is_counted_and_left_alone(site: Site) -> None:
     site.lose_catalogue()
     found = site.rebuild()
     assert (found.entered, found.unreadable) == (1, 1)
+
+
+# ------------------------------------------------------------------------------------------------------ what is hidden
+def _fill_with_hidden(site: Site) -> None:
+    """Take in a study of which some is hidden, some restored, some rejected by a note, also before it came."""
+    for number in range(1, 9):
+        site.take(ct_slice(number))
+    site.hide("2.25.1", "2.25.1.1.1", "2.25.1.1.2")
+    site.restore("2.25.1", "2.25.1.1.2")
+    site.hide("2.25.1", "2.25.1.1.3", code=Rejection.RETENTION_EXPIRED)
+    site.hide("2.25.1", "2.25.1.1.8", code=Rejection.RETENTION_EXPIRED)
+    assert site.take(ct_slice(8)) is Verdict.STORED
+    refers = [f"2.25.1.1.{number}" for number in (4, 5, 11, 12)]
+    site.take(key_objects("113037", refers))
+    assert site.hear_notes() == 1
+    site.restore("2.25.1", "2.25.1.1.5")
+    site.restore("2.25.1", "2.25.1.1.12")
+    assert site.take(ct_slice(11)) is Verdict.HIDDEN
+    assert site.take(ct_slice(12)) is Verdict.STORED
+    assert site.take(ct_slice(4, value_hu=70.0)) is Verdict.CONFLICT
+
+
+def test_a_rebuilt_catalogue_hides_what_was_hidden(site: Site) -> None:
+    _fill_with_hidden(site)
+    before, in_sight = site.tables(), site.in_sight()
+    assert in_sight == sorted(["2.25.1.9.1", *(f"2.25.1.1.{number}" for number in (2, 5, 6, 7, 8, 12))])
+    site.lose_catalogue()
+    found = site.rebuild()
+    assert (found.hidden, found.quarantined, found.unreadable) == (4, 1, 0)
+    assert site.tables() == before
+    assert site.hear_notes() == 0
+    assert site.take(ct_slice(1)) is Verdict.HIDDEN
+    assert site.take(ct_slice(3)) is Verdict.STORED
+    site.restore("2.25.1")
+    assert verify(site.archive).clean
+    site.lose_catalogue()
+    assert site.rebuild().hidden == 0
+    assert len(site.in_sight()) == 11
+
+
+def test_a_note_that_nobody_had_heard_is_heard_after_a_rebuild(site: Site) -> None:
+    site.take(ct_slice(1))
+    site.take(ct_slice(2))
+    site.take(key_objects("113001", ["2.25.1.1.1"]))
+    site.lose_catalogue()
+    site.rebuild()
+    assert site.hear_notes() == 1
+    assert site.in_sight() == ["2.25.1.1.2", "2.25.1.9.1"]
+
+
+def test_what_was_hidden_and_removed_is_remembered_as_long_as_it_was_before(site: Site) -> None:
+    for number in (1, 2, 3):
+        site.take(ct_slice(number))
+    site.hide("2.25.1", "2.25.1.1.1")
+    site.hide("2.25.1", "2.25.1.1.2", code=Rejection.QUALITY)
+    site.clock.go(86400 * 3)
+    assert hiding.purge(site.archive, timedelta(days=2), actor="schedule", clock=site.clock) == 2
+    before = site.tables()
+    site.lose_catalogue()
+    assert site.rebuild().buried == 2
+    assert site.tables() == before
+    assert [site.take(ct_slice(number)) for number in (1, 2)] == [Verdict.STORED, Verdict.HIDDEN]
+    before = site.tables()
+    site.lose_catalogue()
+    site.rebuild()
+    assert site.tables() == before
+
+
+def test_a_killed_rebuild_hides_when_it_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill_with_hidden(site)
+    before = site.tables()
+    site.lose_catalogue()
+    monkeypatch.setattr("storage.rebuild._BATCH", 3)
+    reads = iter(range(6))
+
+    def read(objects: ObjectStore, key: ObjectKey) -> Any:
+        if next(reads, None) is None:
+            raise KeyboardInterrupt
+        return read_object(objects, key)
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(site.archive, read, clock=site.clock)
+    site.rebuild()
+    assert site.tables() == before
+
+
+def test_a_sender_and_a_hiding_in_any_order_leave_nothing_in_sight(site: Site) -> None:
+    """Senders of one study in threads, and somebody who hides it while they send."""
+    numbers = range(1, 21)
+    site.take(ct_slice(99))
+
+    def send(number: int) -> Verdict:
+        return Ingest(site.archive, clock=site.clock).part10(io.BytesIO(part10(ct_slice(number))), _FROM)[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        sent = [pool.submit(send, number) for number in numbers]
+        site.hide("2.25.1")
+        assert {each.result() for each in sent} == {Verdict.STORED}
+        again = [pool.submit(send, number) for number in (99, *numbers)]
+        verdicts = {each.result() for each in again}
+    assert verdicts <= {Verdict.HIDDEN, Verdict.DUPLICATE}
+    with site.archive.database.read() as tx:
+        gone = set(tx.execute(sa.select(schema.hidden.c.sop_instance_uid)).scalars())
+    assert gone
+    assert gone | set(site.in_sight()) == {f"2.25.1.1.{number}" for number in (99, *numbers)}
+    assert not gone & set(site.in_sight())
+    assert verify(site.archive).clean
