@@ -74,18 +74,13 @@ _SERIES_FACTS = (
 
 _studies, _series, _instances, _hidden = schema.studies, schema.series, schema.instances, schema.hidden
 
-_IN_SIGHT = (
+_ABOUT = ("object_key", "transfer_syntax_uid", "size_bytes", "meta_bytes")
+_KNOWN = Statement(
     sa.select(
         _instances.c.sop_instance_uid,
         _studies.c.study_instance_uid,
         _series.c.series_instance_uid,
-        _instances.c.object_key,
-        _instances.c.transfer_syntax_uid,
-        _instances.c.size_bytes,
-        _instances.c.meta_bytes,
-        sa.literal_column("0").label("hidden_pk"),
-        sa.literal_column("''").label("code"),
-        sa.literal_column("''").label("tombstone_key"),
+        *(_instances.c[name] for name in _ABOUT),
     )
     .join_from(_instances, _series, _series.c.id == _instances.c.series_pk)
     .join(_studies, _studies.c.id == _instances.c.study_pk)
@@ -93,21 +88,20 @@ _IN_SIGHT = (
     # PostgreSQL shows a row after a restart that its standby may not have.  The lock is written to the log, and so
     # the answer to a re-send waits for the standby as that to the first send did.
     .with_for_update(read=True, key_share=True, of=_instances)
-    .subquery("in_sight")
 )
-_OUT_OF_SIGHT = (
+_OUT_OF_SIGHT = Statement(
     sa.select(
-        *(_hidden.c[name] for name in _IN_SIGHT.c.keys()[:7]),
+        _hidden.c.sop_instance_uid,
+        _hidden.c.study_instance_uid,
+        _hidden.c.series_instance_uid,
+        *(_hidden.c[name] for name in _ABOUT),
         _hidden.c.id,
         _hidden.c.code,
         _hidden.c.tombstone_key,
     )
     .where(among(_hidden.c.sop_instance_uid, "uids"))
-    .with_for_update(read=True, key_share=True)
-    .subquery("out_of_sight")
+    .with_for_update(read=True, key_share=True)  # as above
 )
-_KNOWN = Statement(sa.union_all(sa.select(_IN_SIGHT), sa.select(_OUT_OF_SIGHT)))
-"""One statement for both, so that an arrival asks no more of the database for what is hidden."""
 _STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_studies.c.study_instance_uid, "uids")))
 _LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
 _TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
@@ -174,7 +168,8 @@ def record(tx: Transaction, arrivals: Sequence[Arrival], *, now: datetime, lapse
     A new instance adds to its study's revision, or opens the next one where the study was complete.  What we wrote
     ourselves never reopens a study.  What is hidden stays so, but for what `lapses` by being sent again.
     """
-    known, out_of_sight = _known(tx, [arrival.header.sop_instance_uid for arrival in arrivals])
+    uids = [arrival.header.sop_instance_uid for arrival in arrivals]
+    known, out_of_sight = _known(tx, uids), _out_of_sight(tx, uids)
     answers: list[Answer] = []
     new: dict[StudyUid, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
@@ -266,16 +261,12 @@ def _append_about(tx: Transaction, kind: str, arrival: Arrival, now: datetime, d
 
 
 # ------------------------------------------------------------------------------------------ what is there already
-def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> tuple[dict[InstanceUid, Kept], dict[InstanceUid, _Hidden]]:
-    """Return what is in sight and what is out of sight under these UIDs."""
-    known: dict[InstanceUid, Kept] = {}
-    out_of_sight: dict[InstanceUid, _Hidden] = {}
-    for row in _KNOWN.rows(tx, {"uids": uids}):
-        if row.hidden_pk:
-            out_of_sight[row.sop_instance_uid] = _as_hidden(row)
-        else:
-            known[row.sop_instance_uid] = _row_as_kept(row)
-    return known, out_of_sight
+def _known(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, Kept]:
+    return {row.sop_instance_uid: _row_as_kept(row) for row in _KNOWN.rows(tx, {"uids": uids})}
+
+
+def _out_of_sight(tx: Transaction, uids: Sequence[InstanceUid]) -> dict[InstanceUid, _Hidden]:
+    return {row.sop_instance_uid: _as_hidden(row) for row in _OUT_OF_SIGHT.rows(tx, {"uids": uids})}
 
 
 def _row_as_kept(row: Any) -> Kept:  # noqa: ANN401 - a row
@@ -291,7 +282,7 @@ def _row_as_kept(row: Any) -> Kept:  # noqa: ANN401 - a row
 
 def _as_hidden(row: Any) -> _Hidden:  # noqa: ANN401 - a row
     return _Hidden(
-        pk=row.hidden_pk,
+        pk=row.id,
         study_instance_uid=row.study_instance_uid,
         code=row.code,
         tombstone_key=row.tombstone_key,

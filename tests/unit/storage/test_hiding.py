@@ -37,6 +37,7 @@ from storage.removal import remove
 from storage.scrub import Manner, scrub
 from storage.search import Level, Match
 from storage.verify import verify
+from tests import landed
 from tests.builders import Clock, archive, card, ct_slice, part10
 
 STUDY = StudyUid("2.25.1")
@@ -234,6 +235,25 @@ def test_what_is_hidden_because_its_retention_expired_comes_back_when_it_is_sent
     with kept.database.read() as tx:
         assert hidden.count(tx) == 0
     assert verify(kept).clean
+
+
+def test_what_is_hidden_as_it_comes_reaches_the_object_store_from_a_landing_zone(tmp_path: Path) -> None:
+    store = landed.MoodyStore()
+    kept = landed.landed_archive(tmp_path, store)
+    try:
+        take(kept, 1)
+        hide(kept, code=Rejection.QUALITY)
+        landed.upload(kept)
+        remove(kept, Target(study=STUDY), reason="test", actor="anna", clock=kept._clock)
+        assert take(kept, 1) is Verdict.HIDDEN
+        landed.upload(kept)
+        with kept.database.read() as tx:
+            (row,) = hidden.listed(tx)
+            assert landings.pending(tx) == frozenset()
+        assert row.object_key in set(store.keys())
+        assert verify(kept).clean
+    finally:
+        landed.close_all()
 
 
 # ---------------------------------------------------------------------------------------------------------- and back
