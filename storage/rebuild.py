@@ -46,7 +46,7 @@ LOST = (
     "network addresses and users of senders",
     "receive times of files that older releases wrote",
 )
-"""What only the catalogue knew.  Peers, audit and changes as well, but where a catalogue is replaced they stay."""
+"""What only the catalogue knew.  Peers, audit, changes and workitems as well, but where it is replaced they stay."""
 _FILLING = "filling"
 _BATCH = 256
 _READERS = 8

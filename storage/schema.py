@@ -184,6 +184,7 @@ jobs = sa.Table(
     sa.Column("reason", sa.Text),
     sa.UniqueConstraint("study_pk", "revision", "model_digest"),
     sa.Index("ix_jobs_state_due_at", "state", "due_at"),
+    sa.Index("ix_jobs_created_at", "created_at"),
 )
 
 results = sa.Table(
@@ -372,4 +373,84 @@ rejection_notes = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, default=""),
     sa.Column("figures", sa.JSON, nullable=False),
     sa.Index("ix_rejection_notes_state_received_at", "state", "received_at"),
+)
+
+# ------------------------------------------------------------------------------- workitems of others, and who watches
+workitems = sa.Table(
+    "workitems",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("sop_instance_uid", _Uid, nullable=False, unique=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("transaction_uid", _Uid),
+    # DICOM JSON, without what stands in the columns beside it
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("modified_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    # removed when its time was over: the row remembers the UID, nothing else
+    sa.Column("gone_at", UtcTime),
+    sa.Index("ix_workitems_ended_at", "ended_at"),
+    sa.Index("ix_workitems_gone_at", "gone_at"),
+)
+
+workitem_keys = sa.Table(
+    "workitem_keys",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("workitem_pk", _Id, sa.ForeignKey("workitems.id"), nullable=False, index=True),
+    sa.Column("path", sa.Text, nullable=False),
+    # the item of the outer sequence, and of the one within it
+    sa.Column("item", sa.Integer, nullable=False, default=0),
+    sa.Column("inner_item", sa.Integer, nullable=False, default=0),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Index("ix_workitem_keys_path_value", "path", "value"),
+)
+
+workitem_subscriptions = sa.Table(
+    "workitem_subscriptions",
+    metadata,
+    sa.Column("workitem_uid", _Uid, primary_key=True),
+    sa.Column("aet", sa.String(16), primary_key=True),
+    sa.Column("deletion_lock", sa.Boolean, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+    # of a job, whose own table is the truth: which, and the state that was told last
+    sa.Column("job_id", sa.String(32)),
+    sa.Column("told", sa.String(16)),
+    sa.Index("ix_workitem_subscriptions_aet_job_id", "aet", "job_id"),
+    sa.Index("ix_workitem_subscriptions_aet_told", "aet", "told"),
+)
+
+worklist_subscriptions = sa.Table(
+    "worklist_subscriptions",
+    metadata,
+    sa.Column("aet", sa.String(16), primary_key=True),
+    sa.Column("worklist_uid", _Uid, primary_key=True),
+    sa.Column("deletion_lock", sa.Boolean, nullable=False),
+    sa.Column("filter", sa.JSON, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+    # jobs made before this were looked at
+    sa.Column("looked_until", UtcTime, nullable=False),
+)
+
+event_reports = sa.Table(
+    "event_reports",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=True),
+    sa.Column("aet", sa.String(16), nullable=False),
+    sa.Column("workitem_uid", _Uid, nullable=False),
+    sa.Column("event_type", sa.Integer, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Index("ix_event_reports_aet_seq", "aet", "seq"),
+    sa.Index("ix_event_reports_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+subscribers = sa.Table(
+    "subscribers",
+    metadata,
+    sa.Column("aet", sa.String(16), primary_key=True),
+    sa.Column("delivered_seq", sa.BigInteger, nullable=False, default=0),
+    sa.Column("opened_at", UtcTime),
 )

@@ -167,6 +167,15 @@ def _like(column: sa.ColumnElement[Any], value: str, dialect: str, *, limit: int
     return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
 
 
+BY_VR: Final[Mapping[str, Callable[[sa.Column[Any]], Rule]]] = {
+    **dict.fromkeys(("AE", "CS", "LO", "SH", "UC", "UR", "UT"), _text),
+    "DA": lambda column: _range(column, _DATE),
+    "PN": _name,
+    "UI": _uids,
+}
+"""How values match by their VR, in tables other than those below; a column of names holds them folded."""
+
+
 # ------------------------------------------------------------------------------------------------------- the table
 KEYS: Final[Mapping[str, tuple[Level, Rule]]] = {
     "PatientID": (Level.STUDY, _text(_studies.c.patient_id)),
