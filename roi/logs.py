@@ -47,6 +47,7 @@ FIELDS = (
     "seconds",
     "status",
     "study",
+    "workitems",
 )
 """The only fields that reach a log line; a record's other `extra` values are dropped."""
 

@@ -42,12 +42,10 @@ def run_api(settings: Settings, ready_fd: int | None) -> None:
 
 def run_worker(settings: Settings, ready_fd: int | None) -> None:
     """Work until SIGTERM."""
-    from roi.extracting import extracting
-    from roi.rejecting import rejecting
-    from roi.scrubbing import scrubbing
+    from roi.housekeeping import housekeeping
 
     configure("worker", settings.log)
-    with compose.worker(settings) as worker, scrubbing(settings), extracting(settings), rejecting(settings):
+    with compose.worker(settings) as worker, housekeeping(settings):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: worker.stop())
         logger.info("worker ready", extra={"action": "ready"})

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     hidden_days: float = Field(
         default=3650.0, ge=0, description="Days after which what is hidden is removed for good; 0: never by itself."
     )
+    workitem_days: float = Field(
+        default=30.0, ge=1, description="Days after its end that a workitem without deletion lock is kept."
+    )
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
     run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
     log: Literal["auto", "json", "console"] = Field(default="auto", description="Log lines: JSON, or for a person.")

@@ -19,12 +19,16 @@ from roi.cli import app
 from roi.compose import open_archive
 from roi.scrubbing import Schedule, scrubbing
 from roi.settings import Settings
-from storage.archive import utc_now
-from storage.catalog import upkeep
+from roi.tidying import tidying
+from storage.archive import Archive, utc_now
+from storage.catalog import upkeep, workitems
 from storage.rebuild import NotEmpty
 from storage.records import Origin
 from storage.scrub import KIND, Manner, scrub
+from storage.workitems import worklist
+from storage.workitems.records import WorkitemUid
 from tests.builders import ct_slice, part10
+from tests.workitems import workitem
 
 ROOT = Path(__file__).parents[3]
 
@@ -217,3 +221,20 @@ def test_no_scrub_by_itself_where_none_is_wanted(site: Path) -> None:
     settings = Settings(data=site / "data", scrub_every=0)
     with closing(open_archive(settings)) as archive, scrubbing(settings):
         assert _last(archive) is None
+
+
+def test_a_worker_removes_workitems_whose_time_is_over(site: Path) -> None:
+    settings = Settings(data=site / "data", workitem_days=1)
+    uid, long_ago = WorkitemUid("2.25.1"), utc_now() - timedelta(days=2)
+    with closing(open_archive(settings)) as archive:
+        with archive.database.write() as tx:
+            worklist.create(tx, uid, workitem(), now=long_ago)
+            worklist.request_cancel(tx, uid, {}, requester="A", now=long_ago)
+        with tidying(settings):
+            while _count_workitems(archive):
+                pass
+
+
+def _count_workitems(archive: Archive) -> int:
+    with archive.database.read() as tx:
+        return workitems.count(tx)
