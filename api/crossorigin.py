@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = "/dicom-web"
 VARY: Final = "Accept, Accept-Encoding, Authorization"
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
 """What such a page may do: to remove something is not among it."""
 
 _PREFLIGHT: Final = {

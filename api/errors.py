@@ -11,6 +11,7 @@ ApiError
 │   ├── HeadTooLong          header fields beyond all measure
 │   ├── MediaTypeUnsupported a body in a form that is not taken
 │   ├── NotAcceptable        no form that the client accepts
+│   ├── ChannelsBusy         as many event channels are open as may be
 │   ├── HostRefused          called by a name that is not ours
 │   └── OriginRefused        a change asked for by another site's page
 ├── DataSetUnreadable        ours: a kept data set that does not parse to its end
@@ -69,6 +70,10 @@ class MediaTypeUnsupported(RequestRejected):
 
 class NotAcceptable(RequestRejected):
     """None of the accepted media types can be given."""
+
+
+class ChannelsBusy(RequestRejected):
+    """As many event channels are open here as may be; try again later."""
 
 
 class HostRefused(RequestRejected):

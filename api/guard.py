@@ -43,6 +43,8 @@ BODY_S: Final = 30
 
 _TOO_LONG: Final = f"longer than the {MAX_BODY_BYTES} bytes this resource takes"
 
+_OF_SOCKETS: Final = {"ws": "http", "wss": "https"}
+
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 HEADERS: Final = {
@@ -73,10 +75,13 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         request_id = scope["roi_request_id"] = secrets.token_hex(8)
+        if scope["type"] == "websocket":
+            await self._shake_hands(scope, receive, send, request_id)
+            return
         answer = _Answer(send, request_id, {**_negotiated(scope), **self._cross_origin.headers(scope)})
         try:
             self._check(scope)
@@ -96,6 +101,31 @@ class Guard:
                 raise ResponseBroken(f"answer {request_id} was cut") from None
             sentence = "An unforeseen error; the log holds its trace under this request id."
             await problems.respond(500, sentence, request_id)(scope, receive, answer)
+
+    async def _shake_hands(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        """Serve a websocket: a browser opens one for any page, so the page's origin counts (R-49)."""
+        try:
+            self._check_handshake(scope)
+        except RequestRejected as error:
+            problem = problems.problem_of(error)
+            if problem is None:
+                raise
+            await problems.of_error(error, problem, request_id)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check_handshake(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if _name(host) not in self._host_names:
+            raise HostRefused
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            raise TargetTooLong(f"path and query string hold more than {MAX_TARGET_BYTES} bytes")
+        own = f"{_OF_SOCKETS.get(scope['scheme'], 'http')}://{host}"
+        origin = headers.get("origin")
+        admitted = self._cross_origin.admits({**scope, "method": "GET"})
+        if origin is not None and origin not in {self._origin, own} and not admitted:
+            raise OriginRefused
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

@@ -19,6 +19,7 @@ from inference.errors import DispatcherUnavailable
 from pacs_gateway.errors import HeaderRejected
 from storage import errors as storage
 from storage.search import MatchRejected
+from storage.workitems.errors import SubscriptionRefused, WorkitemGone, WorkitemInvalid, WorkitemTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.HeadTooLong: Problem(status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
     ours.MediaTypeUnsupported: Problem(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ours.NotAcceptable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
+    ours.ChannelsBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
     ours.HostRefused: Problem(status=HTTPStatus.MISDIRECTED_REQUEST),
     ours.OriginRefused: Problem(status=HTTPStatus.FORBIDDEN),
     ours.SendersBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
@@ -56,6 +58,10 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     MatchRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     HeaderRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     storage.CatalogueGone: Problem(status=HTTPStatus.GONE),
+    WorkitemInvalid: Problem(status=HTTPStatus.BAD_REQUEST),
+    WorkitemTooLong: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    WorkitemGone: Problem(status=HTTPStatus.GONE),
+    SubscriptionRefused: Problem(status=HTTPStatus.FORBIDDEN),
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),
     storage.Rejected: Problem(status=HTTPStatus.CONFLICT),
     storage.Unavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),

@@ -11,16 +11,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.connection import Connection, Waiting
 from api.errors import BindFailed, BindRefused
 
 if TYPE_CHECKING:
+    from asyncio import BaseTransport
     from collections.abc import Callable, Iterator
 
     from fastapi import FastAPI
 
 _GRACE_S: Final = 5
+MOST_SAID: Final = 4096
+"""Bytes that a websocket's peer may say at a time; nothing it says is looked at."""
+
+_UNREAD_MS: Final = 60_000
+"""So long what was sent on a websocket may stay unread, until the kernel ends the connection."""
 
 
 class WebServer:
@@ -47,6 +54,9 @@ class WebServer:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=_GRACE_S,
             lifespan="off",
+            ws=_Socket,
+            ws_max_size=MOST_SAID,
+            ws_per_message_deflate=False,
         )
         self._server = _Server(config)
 
@@ -58,6 +68,15 @@ class WebServer:
     def stop(self) -> None:
         """Ask `run` to return; callable from any thread."""
         self._server.should_exit = True
+
+
+class _Socket(WebSocketsSansIOProtocol):
+    """A websocket whose peer cannot hold it for ever by reading nothing: closing waits for what was sent before."""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
 
 
 class _Server(uvicorn.Server):

@@ -12,7 +12,20 @@ from fastapi.staticfiles import StaticFiles
 from api import health, hidden, identity, integrity, page, priorities, problems, quarantine, results, viewer, worklist
 from api.context import ApiContext
 from api.crossorigin import CrossOrigin
-from api.dicomweb import bulk, capabilities, frames, metadata, qido, removal, rendered, stow, uri, wado
+from api.dicomweb import (
+    bulk,
+    capabilities,
+    channels,
+    frames,
+    metadata,
+    qido,
+    removal,
+    rendered,
+    stow,
+    ups,
+    uri,
+    wado,
+)
 from api.document import Document
 from api.guard import Guard
 
@@ -32,11 +45,12 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
     for module in (health, hidden, identity, integrity, quarantine, worklist, priorities, results, page):
         app.include_router(module.router)
-    for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal):
+    for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):
         app.include_router(module.router, prefix="/dicom-web")
     app.include_router(viewer.router)  # its paths go on for ever: last
     app.mount("/static", StaticFiles(directory=Path(str(files("web"))) / "static"), name="static")
     problems.register(app)
+    ups.register(app, context)
     app.openapi = Document(app)  # type: ignore[method-assign]  # as FastAPI's own guide extends it
     app.add_middleware(
         Guard,

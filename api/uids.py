@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import StringConstraints
 
 from storage.records import InstanceUid, SeriesUid, StudyUid
+from storage.workitems.records import WorkitemUid
 
 _PATTERN = r"^[0-9]+(\.[0-9]+)*$"
 _FORM = Path(pattern=_PATTERN, max_length=64)
@@ -17,3 +18,4 @@ SeriesPath = Annotated[SeriesUid, _FORM]
 InstancePath = Annotated[InstanceUid, _FORM]
 
 QueryUid = Annotated[str, StringConstraints(pattern=_PATTERN, max_length=64)]
+WorkitemPath = Annotated[WorkitemUid, _FORM]

@@ -17,7 +17,7 @@ router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 WADL: Final = "application/vnd.sun.wadl+xml"
 _NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"
-_METHODS: Final = ("get", "post", "delete")
+_METHODS: Final = ("get", "post", "put", "delete")
 
 
 @router.options("", include_in_schema=False)
@@ -25,7 +25,7 @@ _METHODS: Final = ("get", "post", "delete")
 def capabilities(context: Context, request: Request) -> Response:
     """Retrieve what this server offers."""
     choice = media.choose(request, (WADL, "application/xml", "text/xml", media.JSON))
-    found = list(_resources(request.app.openapi()))
+    found = [*_resources(request.app.openapi()), _CHANNEL]
     if choice.offer == media.JSON:
         return as_json({"base": context.dicomweb_url, "resources": found})
     return Response(_wadl(context.dicomweb_url, found), media_type=choice.offer)
@@ -36,6 +36,15 @@ def _resources(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if path.startswith(f"{ROOT}/"):
             named = [_method(name, methods[name]) for name in _METHODS if name in methods]
             yield {"path": path.removeprefix(f"{ROOT}/"), "methods": named}
+
+
+_CHANNEL: Final[dict[str, Any]] = {
+    "path": "subscribers/{aet}",
+    "methods": [
+        {"name": "GET", "id": "open_channel", "parameters": ["aet"], "takes": [], "gives": ["application/json"]}
+    ],
+}
+"""A websocket, which the OpenAPI document cannot tell of."""
 
 
 def _method(name: str, operation: dict[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Composition:
         declared = media.parse(part.headers.get("content-type", media.OCTETS))
         content = declared[0] if declared else media.MediaType(name="")
         if content.name == media.DICOM_JSON:
-            self.models += _models(_all(part.pieces))
+            self.models += read_json(_all(part.pieces))
         elif content.name == media.DICOM_XML:
             self.models.append(from_xml([_all(part.pieces)]))
         elif content.name in {media.OCTETS, *SYNTAXES} and part.headers.get("content-location"):
@@ -189,7 +189,7 @@ def _all(pieces: Iterable[memoryview]) -> bytes:
     return bytes(held)
 
 
-def _models(content: bytes) -> list[DataSet]:
+def read_json(content: bytes) -> list[DataSet]:
     """Read metadata strictly: UTF-8 without mark, no key twice, no NaN, no number without end (R-46)."""
     try:
         found = json.loads(content.decode(), object_pairs_hook=_once, parse_constant=_refuse)

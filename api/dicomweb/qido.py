@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -45,12 +45,13 @@ _RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_UNS
 class Query:
     """A search as the URL asked for it, and what of it is not supported."""
 
-    level: Level
     matches: tuple[Match, ...]
     limit: int
     offset: int
     named: frozenset[str] = frozenset()
     """What the path names."""
+    included: frozenset[str] = frozenset()
+    """What ``includefield`` names, ``all`` among it."""
     warnings: tuple[str, ...] = ()
 
 
@@ -114,10 +115,10 @@ def search_instances(context: Context, request: Request, study: StudyPath, serie
 
 def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
     offer = media.choose(request, FORMS).offer
-    query = read_query(request.query_params.multi_items(), level, path)
+    query = read_query(request.query_params.multi_items(), search.supported(level), path)
     with context.archive.database.read() as tx:
         found = _SEARCHES[level](tx, query, context.dicomweb_url)
-        query = _with_rest(tx, query, len(found))
+        query = _with_rest(tx, query, len(found), level)
     is_told = found or context.qido_empty == HTTPStatus.OK
     response = give_at_once(request, offer, found) if is_told else Response(status_code=HTTPStatus.NO_CONTENT)
     for warning in query.warnings:
@@ -125,18 +126,20 @@ def _search(context: ApiContext, request: Request, level: Level, path: Mapping[s
     return response
 
 
-def _with_rest(tx: Transaction, query: Query, found: int) -> Query:
+def _with_rest(tx: Transaction, query: Query, found: int, level: Level) -> Query:
     """Say how many matches our own maximum cut off."""
     if found < MAX_RESULTS or query.limit < MAX_RESULTS:
         return query
-    rest = search.count(tx, query.matches, query.level) - query.offset - found
+    rest = search.count(tx, query.matches, level) - query.offset - found
     cut = (f"There are {rest} additional results that can be requested",) if rest > 0 else ()
     return replace(query, warnings=query.warnings + cut)
 
 
 # ------------------------------------------------------------------------------------------------------ the query
-def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str, str]) -> Query:
-    """Return what a query string asks for, within what the path names already.
+def read_query(
+    items: Sequence[tuple[str, str]], supported: Container[str], path: Mapping[str, str], *, most: int | None = None
+) -> Query:
+    """Return what a query string asks for, within what the path names already, and `most` answers.
 
     Raises
     ------
@@ -151,25 +154,27 @@ def read_query(items: Sequence[tuple[str, str]], level: Level, path: Mapping[str
         if name in _RESERVED:
             continue
         keyword = _keyword(name)
-        if keyword not in search.supported(level):
+        if keyword not in supported:
             warnings.append(f"The attribute {keyword} is not supported for matching here and has been ignored.")
         elif keyword in values:
             raise ParameterRejected(f"{keyword} is given twice")
         else:
-            values[keyword] = value.replace(",", "\\") if dictionary_VR(_tag(keyword)) == "UI" else value
+            values[keyword] = (
+                value.replace(",", "\\") if dictionary_VR(_tag(keyword.rpartition(".")[2])) == "UI" else value
+            )
     fields = [field for name, value in items if name == "includefield" for field in value.split(",")]
     if len(fields) > MAX_FIELDS:
         raise ParameterRejected(f"more than {MAX_FIELDS} attributes to include")
-    for field in fields:
-        if field.strip() not in {"", "all"}:
-            _keyword(field.strip())  # what we hold is always returned; a name that no attribute has is a mistake
-    limit = _unsigned(items, "limit", MAX_RESULTS)
+    named = [field.strip() for field in fields if field.strip()]
+    included = [field if field == "all" else _keyword(field) for field in named]  # a name of no attribute is a mistake
+    most = MAX_RESULTS if most is None else most
+    limit = _unsigned(items, "limit", most)
     return Query(
-        level=level,
         matches=tuple(Match(keyword=keyword, value=value) for keyword, value in values.items()),
-        limit=min(limit, MAX_RESULTS),
+        limit=min(limit, most),
         offset=_unsigned(items, "offset", 0),
         named=frozenset(path),
+        included=frozenset(included),
         warnings=tuple(warnings),
     )
 
