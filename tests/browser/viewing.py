@@ -37,6 +37,8 @@ FLAGS = (
 DRAWN_STD = 10.0
 """Standard deviation of grey in a canvas that shows an image; one that could not be decoded is black."""
 LIMIT_MS = 60_000
+_INSIDE = ("blob:", "data:", "chrome:", "chrome-extension:")
+"""What a browser makes itself, its PDF viewer among it."""
 _NO_TOUR = "if (origin.startsWith('http')) localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
 
 _LOOK = """
@@ -86,7 +88,7 @@ class Watched:
             self.complaints.append(message.text)
 
     def _request(self, request: Request) -> None:
-        if not request.url.startswith((f"{self.url}/", "blob:", "data:", "chrome-extension:")):
+        if not request.url.startswith((f"{self.url}/", *_INSIDE)):
             self.complaints.append(f"leaves the host: {request.url}")
 
     def _response(self, response: Response) -> None:
