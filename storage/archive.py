@@ -142,7 +142,7 @@ class Archive:
         left = instance.meta_bytes
         with self.open(instance) as stream:
             while part := stream.read(_CHUNK):
-                digest.update(part[left:] if left < len(part) else b"")
+                digest.update(memoryview(part)[left:])
                 left = max(0, left - len(part))
                 yield part
         if digest.hexdigest() != instance.object_key:

@@ -34,13 +34,22 @@ class Related:
         self.media_type = f'{MULTIPART}; type="{root}"; boundary={self._boundary}'
 
     def part(self, content_type: str, pieces: Iterable[bytes], *, location: str | None = None) -> Iterator[bytes]:
-        """Yield one part; its head goes out together with the first piece."""
-        where = f"Content-Location: {location}\r\n" if location else ""
-        head = f"--{self._boundary}\r\nContent-Type: {content_type}\r\n{where}\r\n".encode()
+        """Yield one part; its head goes out once there is a first piece."""
+        head = self._head(content_type, location)
         for piece in pieces:
-            yield head + piece if head else piece
-            head = b""
+            if head:
+                yield head
+                head = b""
+            yield piece
         yield head + b"\r\n"
+
+    def part_bytes(self, content_type: str, size_bytes: int, *, location: str | None = None) -> int:
+        """Return the length of a part that holds so many bytes."""
+        return len(self._head(content_type, location)) + size_bytes + 2
+
+    def _head(self, content_type: str, location: str | None) -> bytes:
+        where = f"Content-Location: {location}\r\n" if location else ""
+        return f"--{self._boundary}\r\nContent-Type: {content_type}\r\n{where}\r\n".encode()
 
     def end(self) -> bytes:
         """Return the final boundary."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from fastapi import Response
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from api.context import ApiContext
     from storage.records import InstanceRecord, NamedInstance
+
+_BATCH: Final = 512 * 1024
 
 
 def stream(
@@ -38,9 +41,42 @@ def stream(
 
 
 async def _crossing(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield `pieces`, each read in a thread of the pool."""
-    while (piece := await run_in_threadpool(next, pieces, None)) is not None:
-        yield piece
+    """Yield `pieces`, read in a thread of the pool, some at a time, the next while these are on their way out."""
+    batches = _Batches(pieces)
+    ahead = asyncio.ensure_future(run_in_threadpool(batches.next))
+    try:
+        while batch := await ahead:
+            ahead = asyncio.ensure_future(run_in_threadpool(batches.next))
+            for piece in batch:
+                yield piece
+    finally:
+        ahead.cancel()  # where the client has gone
+
+
+class _Batches:
+    """Pieces, enough of them at a time that crossing to a thread costs little."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._error: Exception | None = None
+
+    def next(self) -> list[bytes]:
+        """Return the next pieces, none at the end; an error comes after the pieces that were read before it."""
+        if self._error is not None:
+            raise self._error
+        batch: list[bytes] = []
+        size = 0
+        try:
+            for piece in self._pieces:
+                batch.append(piece)
+                size += len(piece)
+                if size >= _BATCH:
+                    break
+        except Exception as error:
+            if not batch:
+                raise
+            self._error = error
+        return batch
 
 
 def gathered(pieces: Iterable[bytes], least: int = 256 * 1024) -> Iterator[bytes]:

@@ -80,9 +80,22 @@ def _many(context: ApiContext, request: Request, choice: media.Choice, found: li
         told = {"ETag": tag, "Content-Disposition": f'attachment; filename="{name}.zip"'}
         return stream(request, zipped(members), media.ZIP, told)
     body = Related(media.DICOM, tag)
-    parts = (body.part(f"{media.DICOM}; transfer-syntax={syntax}", pieces) for _, syntax, pieces in files)
+    parts = (body.part(_declared(syntax), pieces) for _, syntax, pieces in files)
     pieces = chain(chain.from_iterable(parts), body.last())
-    return stream(request, pieces, body.media_type, {"ETag": tag})
+    return stream(request, pieces, body.media_type, {"ETag": tag, **_length(body, found, given)})
+
+
+def _declared(syntax: str) -> str:
+    return f"{media.DICOM}; transfer-syntax={syntax}"
+
+
+def _length(body: Related, found: Sequence[InstanceRecord], given: Sequence[str]) -> dict[str, str]:
+    """Say how long a body is, where every part leaves as it is kept."""
+    leaving = list(zip(found, given, strict=True))
+    if any(syntax != one.transfer_syntax_uid for one, syntax in leaving):
+        return {}
+    parts = sum(body.part_bytes(_declared(syntax), one.size_bytes) for one, syntax in leaving)
+    return {"Content-Length": str(parts + len(body.end()))}
 
 
 def alone(

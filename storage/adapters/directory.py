@@ -55,9 +55,12 @@ class DirectoryStore:
     def open(self, key: ObjectKey, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open a stream over a range of the object; see the port."""
         with _world_errors(key):
-            stream = self._path(key).open("rb")
-        stream.seek(offset)
-        return stream if length is None else io.BufferedReader(_Window(stream, length))
+            if length is None:
+                stream: BinaryIO = self._path(key).open("rb")
+                stream.seek(offset)
+                return stream
+            file = self._path(key).open("rb", buffering=0)  # nothing beyond the range is read
+        return io.BufferedReader(_Window(file, offset, length))
 
     def size(self, key: ObjectKey) -> int:
         """Return the object's size in bytes."""
@@ -112,23 +115,23 @@ class DirectoryStore:
 
 
 class _Window(io.RawIOBase):
-    """At most `length` bytes of a stream, which is closed with it."""
+    """`length` bytes of a file from `offset`, fewer at its end; the file is closed with it."""
 
-    def __init__(self, stream: BinaryIO, length: int) -> None:
-        self._stream = stream
+    def __init__(self, file: io.FileIO, offset: int, length: int) -> None:
+        self._file = file
+        self._file.seek(offset)
         self._left = length
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        part = self._stream.read(min(self._left, len(buffer)))
-        buffer[: len(part)] = part
-        self._left -= len(part)
-        return len(part)
+        count = self._file.readinto(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
 
     def close(self) -> None:
-        self._stream.close()
+        self._file.close()
         super().close()
 
 
