@@ -18,10 +18,14 @@ _STATEFUL: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
 _CONTROLS: Final = dict.fromkeys((*range(32), 127))
 
 
-def encodings_of(value: bytes) -> list[str]:
+Encodings = tuple[str, ...]
+"""Python codecs; the first holds until an escape sequence names another."""
+
+
+def encodings_of(value: bytes) -> Encodings:
     """Return the Python codecs that a Specific Character Set names, the default one for what is unknown."""
     names = [part.strip() for part in value.decode("ascii", "replace").strip("\0 ").split("\\")]
-    return [python_encoding.get(_corrected(name), default_encoding) for name in names]
+    return tuple(python_encoding.get(_corrected(name), default_encoding) for name in names)
 
 
 def _corrected(name: str) -> str:
@@ -30,7 +34,7 @@ def _corrected(name: str) -> str:
     return re.sub(r"^ISO[ _-]2022[ _-]IR[ _-]", "ISO 2022 IR ", name)
 
 
-def decode_text(value: bytes, encodings: list[str]) -> str:
+def decode_text(value: bytes, encodings: Encodings) -> str:
     """Decode `value`; what does not fit its codec is replaced, padding and control characters are dropped."""
     if b"\x1b" in value:
         parts = _ESCAPED.split(value)

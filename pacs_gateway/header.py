@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from pydicom.datadict import tag_for_keyword
 
-from pacs_gateway.charset import decode_text, encodings_of
+from pacs_gateway.charset import Encodings, decode_text, encodings_of
 from pacs_gateway.elements import LONG_FORM, SHORT_FORM, Encoding, Reader, encoding_of, read_elements
 from pacs_gateway.errors import HeaderUnreadable, UidRejected
 from storage.records import Header, InstanceUid, SeriesUid, StudyUid
@@ -30,22 +31,26 @@ _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]{1,12}")
 _DECIMAL: Final = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _INT32: Final = 2**31
+_ASCII: Final = ("ascii",)
+
+_REMEMBERED: Final = 64
+"""Series whose common attributes need not be decoded again; with the longest values, some MB."""
 
 
 # ------------------------------------------------------------------------------------- from attribute to field
-def _text(value: bytes, encodings: list[str], _: Encoding) -> str | None:
+def _text(value: bytes, encodings: Encodings, _: Encoding) -> str | None:
     return decode_text(value, encodings) or None
 
 
-def _plain(value: bytes, _: list[str], __: Encoding) -> str | None:
-    return decode_text(value, ["ascii"]) or None
+def _plain(value: bytes, _: Encodings, __: Encoding) -> str | None:
+    return decode_text(value, _ASCII) or None
 
 
-def _texts(value: bytes, _: list[str], __: Encoding) -> tuple[str, ...]:
-    return tuple(part.strip() for part in decode_text(value, ["ascii"]).split("\\")) if value.strip(b" \0") else ()
+def _texts(value: bytes, _: Encodings, __: Encoding) -> tuple[str, ...]:
+    return tuple(part.strip() for part in decode_text(value, _ASCII).split("\\")) if value.strip(b" \0") else ()
 
 
-def _integer(value: bytes, _: list[str], __: Encoding) -> int | None:
+def _integer(value: bytes, _: Encodings, __: Encoding) -> int | None:
     text = value.strip(b" \0")
     if not _INTEGER.fullmatch(text):
         return None
@@ -53,15 +58,15 @@ def _integer(value: bytes, _: list[str], __: Encoding) -> int | None:
     return number if -_INT32 <= number < _INT32 else None
 
 
-def _unsigned(value: bytes, _: list[str], encoding: Encoding) -> int | None:
+def _unsigned(value: bytes, _: Encodings, encoding: Encoding) -> int | None:
     if len(value) not in {2, 4}:
         return None
     number = int.from_bytes(value, encoding.byteorder)
     return number if number < _INT32 else None
 
 
-def _vector(count: int) -> Callable[[bytes, list[str], Encoding], tuple[float, ...] | None]:
-    def read(value: bytes, _: list[str], __: Encoding) -> tuple[float, ...] | None:
+def _vector(count: int) -> Callable[[bytes, Encodings, Encoding], tuple[float, ...] | None]:
+    def read(value: bytes, _: Encodings, __: Encoding) -> tuple[float, ...] | None:
         parts = [part.strip() for part in value.strip(b" \0").split(b"\\")]
         if len(parts) != count or not all(map(_DECIMAL.fullmatch, parts)):
             return None
@@ -115,6 +120,10 @@ def _tag(keyword: str) -> int:
 _CHARSET_TAG: Final = _tag("SpecificCharacterSet")
 _UID_TAGS: Final = {keyword: _tag(keyword) for keyword in _UIDS}
 _FIELD_TAGS: Final = tuple((_tag(keyword), name, read) for keyword, name, read in _FIELDS)
+_OWN: Final = frozenset({"instance_number", "image_position_patient"})
+"""What differs from one instance of a series to the next."""
+_OWN_TAGS: Final = tuple(each for each in _FIELD_TAGS if each[1] in _OWN)
+_SHARED_TAGS: Final = tuple(each for each in _FIELD_TAGS if each[1] not in _OWN)
 WANTED: Final = frozenset({_CHARSET_TAG, *_UID_TAGS.values(), *(tag for tag, _, _ in _FIELD_TAGS)})
 LAST_NEEDED: Final = _tag("RequestedProcedurePriority")
 """A data set has to parse as far as this."""
@@ -201,18 +210,30 @@ def _scan(head: bytes) -> dict[int, bytes] | None:
 
 def _header(values: Mapping[int, bytes], encoding: Encoding, transfer_syntax_uid: str) -> Header:
     uids = {keyword: _uid(keyword, values.get(tag, b"")) for keyword, tag in _UID_TAGS.items()}
-    encodings = encodings_of(values.get(_CHARSET_TAG, b""))
-    fields = {name: read(values[tag], encodings, encoding) for tag, name, read in _FIELD_TAGS if tag in values}
+    encodings = _encodings(values.get(_CHARSET_TAG, b""))
+    shared = _shared(tuple(values.get(tag) for tag, _, _ in _SHARED_TAGS), encodings, encoding)
+    own = {name: read(values[tag], encodings, encoding) for tag, name, read in _OWN_TAGS if tag in values}
     return Header(
         sop_class_uid=uids["SOPClassUID"],
         sop_instance_uid=InstanceUid(uids["SOPInstanceUID"]),
         series_instance_uid=SeriesUid(uids["SeriesInstanceUID"]),
         study_instance_uid=StudyUid(uids["StudyInstanceUID"]),
         transfer_syntax_uid=transfer_syntax_uid,
-        **fields,  # type: ignore[arg-type]  # the table pairs each field with its reader
+        **{**shared, **own},
     )
 
 
+_encodings = lru_cache(maxsize=_REMEMBERED)(encodings_of)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _shared(values: tuple[bytes | None, ...], encodings: Encodings, encoding: Encoding) -> Mapping[str, Any]:
+    """Read what the instances of a series have in common, once for each series that arrives."""
+    told = zip(_SHARED_TAGS, values, strict=True)
+    return {name: read(value, encodings, encoding) for (_, name, read), value in told if value is not None}
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def _uid(keyword: str, value: bytes) -> str:
     text = value.decode("latin-1").rstrip("\0 ")
     if not text:

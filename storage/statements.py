@@ -7,6 +7,7 @@ what it does around every execution, which takes longer than SQLite takes to run
 from __future__ import annotations
 
 from collections import namedtuple
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -64,7 +65,10 @@ class _Compiled:
         self.sql = str(compiled)
         binds = {name: bind for bind, name in compiled.bind_names.items()}
         names = compiled.positiontup or list(binds)
-        self._into = [(name, binds[name].key, _into(binds[name].type, dialect)) for name in names]
+        self._names = names
+        self._pick = _picker([binds[name].key for name in names])
+        into = [_into(binds[name].type, dialect) for name in names]
+        self._into = [(place, convert) for place, convert in enumerate(into) if convert is not None]
         self._by_position = compiled.positiontup is not None
         columns = list(getattr(statement, "exported_columns", ()))
         self._row = _row_type([column.key for column in columns])
@@ -73,9 +77,10 @@ class _Compiled:
 
     def values(self, given: Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
         """Give the values as the driver wants them."""
-        if self._by_position:
-            return [given[key] if convert is None else convert(given[key]) for _, key, convert in self._into]
-        return {name: given[key] if convert is None else convert(given[key]) for name, key, convert in self._into}
+        values = list(self._pick(given))
+        for place, convert in self._into:
+            values[place] = convert(values[place])
+        return values if self._by_position else dict(zip(self._names, values, strict=True))
 
     def read(self, found: Iterable[Sequence[Any]]) -> list[Any]:
         """Give the driver's rows with their names and types."""
@@ -90,6 +95,13 @@ class _Compiled:
 
 def _row_type(names: Sequence[str]) -> Any:  # noqa: ANN401 - a class of its own for every statement
     return namedtuple("Row", names)
+
+
+def _picker(keys: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what takes the values of several keys out of a mapping at once."""
+    if len(keys) == 1:
+        return lambda given: (given[keys[0]],)
+    return itemgetter(*keys) if keys else lambda _: ()
 
 
 def _into(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:

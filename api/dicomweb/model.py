@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
 from api.dicomweb.explicit import value_pieces
 from api.dicomweb.walk import PIXELS, Kind, Step, walk
-from pacs_gateway.charset import decode_text, encodings_of
+from pacs_gateway.charset import Encodings, decode_text, encodings_of
 
 if TYPE_CHECKING:
     from api.dicomweb.source import Source
@@ -63,7 +63,7 @@ def name_groups(name: object) -> dict[str, str]:
 class _Place:
     """Where in the data set the reader is: how its text is coded, and the path of its bulk data."""
 
-    encodings: list[str]
+    encodings: Encodings
     bulk_url: str
     path: tuple[str, ...] = ()
 
@@ -154,13 +154,13 @@ def find(steps: Iterator[Step], path: tuple[str, ...]) -> Step | None:
 
 
 # ------------------------------------------------------------------------------------------------ VR -> JSON values
-def _text(value: bytes, encodings: list[str]) -> str:
+def _text(value: bytes, encodings: Encodings) -> str:
     """Decode text, its line ends and its leading spaces kept."""
     lines = _LINES.split(value.rstrip(b"\0 "))
     return "".join(part.decode("ascii") if place % 2 else _line(part, encodings) for place, part in enumerate(lines))
 
 
-def _line(part: bytes, encodings: list[str]) -> str:
+def _line(part: bytes, encodings: Encodings) -> str:
     leading = len(part) - len(part.lstrip(b" "))
     trailing = len(part) - len(part.rstrip(b" ")) if leading < len(part) else 0
     return " " * leading + decode_text(part, encodings) + " " * trailing
@@ -170,20 +170,20 @@ def _of_values(vr: str, values: list[Any]) -> Element:
     return {"vr": vr, "Value": values} if any(value is not None for value in values) else {"vr": vr}
 
 
-def _texts(vr: str, value: bytes, encodings: list[str]) -> Element:
+def _texts(vr: str, value: bytes, encodings: Encodings) -> Element:
     parts = [part.strip(" \0") for part in _text(value, encodings).split("\\")]
     return _of_values(vr, [part or None for part in parts])
 
 
-def _whole_text(vr: str, value: bytes, encodings: list[str]) -> Element:
+def _whole_text(vr: str, value: bytes, encodings: Encodings) -> Element:
     return _of_values(vr, [_text(value, encodings) or None])
 
 
-def _names(vr: str, value: bytes, encodings: list[str]) -> Element:
+def _names(vr: str, value: bytes, encodings: Encodings) -> Element:
     return _of_values(vr, [name_groups(part.strip()) or None for part in _text(value, encodings).split("\\")])
 
 
-def _number_texts(vr: str, value: bytes, encodings: list[str]) -> Element:
+def _number_texts(vr: str, value: bytes, encodings: Encodings) -> Element:
     read = _integer if vr == "IS" else _decimal
     return _of_values(
         vr, [read(part.strip()) if part.strip() else None for part in _text(value, encodings).split("\\")]
@@ -204,7 +204,7 @@ def _decimal(text: str) -> float | int | str:
     return number if math.isfinite(number) else text
 
 
-def _numbers(vr: str, value: bytes, encodings: list[str]) -> Element:
+def _numbers(vr: str, value: bytes, encodings: Encodings) -> Element:
     unit = Struct(f"<{_FORMATS[vr]}")
     if len(value) % unit.size:
         return _inline("UN", value, encodings)
@@ -218,18 +218,18 @@ def _safe(number: float) -> float | str:
     return number if -_EXACT <= number <= _EXACT else str(number)
 
 
-def _tags(vr: str, value: bytes, encodings: list[str]) -> Element:
+def _tags(vr: str, value: bytes, encodings: Encodings) -> Element:
     pair = Struct("<HH")
     if len(value) % pair.size:
         return _inline("UN", value, encodings)
     return _of_values(vr, [f"{group:04X}{number:04X}" for group, number in pair.iter_unpack(value)])
 
 
-def _inline(vr: str, value: bytes, _: list[str]) -> Element:
+def _inline(vr: str, value: bytes, _: Encodings) -> Element:
     return {"vr": vr, "InlineBinary": base64.b64encode(value).decode()}
 
 
-_Reader = Callable[[str, bytes, list[str]], Element]
+_Reader = Callable[[str, bytes, Encodings], Element]
 
 _READERS: Final[Mapping[str, _Reader]] = {
     **dict.fromkeys(_TEXTS, _texts),

@@ -286,3 +286,12 @@ def test_quick_and_careful_reader_agree(values: dict[str, str]) -> None:
 )
 def test_uid_is_digits_and_dots(text: str, expected: bool) -> None:
     assert is_uid(text) is expected
+
+
+def test_bytes_of_one_series_are_read_anew_under_another_character_set() -> None:
+    name = "Đặng^Thị^Hoà"
+    raw = name.encode()
+    as_utf8 = data_set({"SpecificCharacterSet": b"ISO_IR 192", "PatientName": raw + b" " * (len(raw) % 2)})
+    as_latin = data_set({"SpecificCharacterSet": b"ISO_IR 100", "PatientName": raw + b" " * (len(raw) % 2)})
+    assert [read(as_utf8).patient_name, read(as_utf8).patient_name] == [name, name]
+    assert read(as_latin).patient_name not in {None, name}
