@@ -61,8 +61,8 @@ class ApiContext:
         return next((card for card in self.cards if card.id == model_id), None)
 
 
-def of_request(request: Request) -> ApiContext:
-    """Return the context that the application was created with."""
+async def of_request(request: Request) -> ApiContext:
+    """Return the context that the application was created with.  A coroutine: it needs no thread."""
     context: ApiContext = request.app.state.context
     return context
 

@@ -3,6 +3,7 @@
 ApiError
 ├── RequestRejected          the client's fault
 │   ├── ParameterRejected    a path or query parameter
+│   ├── SearchTooBroad       a page of a search too far in
 │   ├── BodyRejected         a body that cannot be read
 │   │   └── BodyIncomplete   it ends before its final boundary
 │   ├── BodyTooLarge
@@ -38,6 +39,10 @@ class RequestRejected(ApiError):
 
 class ParameterRejected(RequestRejected):
     """A path or query parameter is malformed."""
+
+
+class SearchTooBroad(RequestRejected):
+    """The search matches more than its pages can reach."""
 
 
 class BodyRejected(RequestRejected):

@@ -40,6 +40,7 @@ class Problem:
 PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.ParameterRejected: Problem(status=HTTPStatus.BAD_REQUEST),
     ours.BodyRejected: Problem(status=HTTPStatus.BAD_REQUEST),
+    ours.SearchTooBroad: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     ours.BodyTooLarge: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     ours.BodyLate: Problem(status=HTTPStatus.REQUEST_TIMEOUT),
     ours.TargetTooLong: Problem(status=HTTPStatus.REQUEST_URI_TOO_LONG),

@@ -33,6 +33,8 @@ class UtcTime(sa.TypeDecorator[datetime]):
 
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _Uid = sa.String(64)
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text that is looked up by how it begins: in the order of its bytes, which is SQLite's own."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -49,21 +51,22 @@ studies = sa.Table(
     sa.Column("id", _Id, primary_key=True),
     sa.Column("study_instance_uid", _Uid, nullable=False, unique=True),
     # patient, as the first instance told it
-    sa.Column("patient_id", sa.Text),
+    sa.Column("patient_id", _Text),
     sa.Column("issuer_of_patient_id", sa.Text),
     sa.Column("patient_name", sa.Text),
-    sa.Column("patient_name_folded", sa.Text, index=True),
+    sa.Column("patient_name_folded", _Text),
     sa.Column("patient_birth_date", sa.Text),
     sa.Column("patient_sex", sa.Text),
     sa.Column("identity_conflict", sa.Boolean, nullable=False, default=False),
     # study
-    sa.Column("study_date", sa.Text),
-    sa.Column("study_time", sa.Text),
-    sa.Column("accession_number", sa.Text, index=True),
+    sa.Column("study_date", _Text),
+    sa.Column("study_time", _Text),
+    sa.Column("accession_number", _Text, index=True),
     sa.Column("study_id", sa.Text),
     sa.Column("study_description", sa.Text),
     sa.Column("referring_physician_name", sa.Text),
-    sa.Column("modalities", sa.Text, nullable=False, default=""),
+    sa.Column("referring_physician_name_folded", _Text),
+    sa.Column("modalities", _Text, nullable=False, default=""),
     sa.Column("series_count", sa.Integer, nullable=False, default=0),
     sa.Column("instance_count", sa.Integer, nullable=False, default=0),
     # lifecycle
@@ -84,10 +87,27 @@ studies = sa.Table(
     sa.Column("manual_by", sa.Text),
     sa.Column("ai_urgency", sa.String(16)),
     sa.Index("ix_studies_patient_id_study_date", "patient_id", "study_date"),
-    sa.Index("ix_studies_study_date", "study_date"),
+    # the order of a search's answers, with the name that most searches look at on the way
+    sa.Index("ix_studies_study_date_id", "study_date", "id", "patient_name_folded"),
+    sa.Index("ix_studies_modalities_study_date_id", "modalities", "study_date", "id"),
     sa.Index("ix_studies_state_quiet_until", "state", "quiet_until"),
     sa.Index("ix_studies_due_at", "due_at"),
 )
+
+study_texts = sa.Table(
+    "study_texts",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("study_pk", _Id, sa.ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("tag", sa.Integer, nullable=False),
+    sa.Column("text", _Text, nullable=False),
+    sa.Index("ix_study_texts_tag_text", "tag", "text", "study_pk"),
+)
+"""What studies are found by where only a part of it is given: a row for each text, and for each group of a name.
+
+Triggers of the database write it whenever `studies` is told such a text, and never otherwise; nothing else may.  An
+index of trigrams lies over `text` where the database has one: FTS5's on SQLite, pg_trgm's on PostgreSQL (step 0006).
+"""
 
 series = sa.Table(
     "series",

@@ -119,6 +119,25 @@ def bound(table: sa.Table, *, but: Iterable[str] = ()) -> dict[str, sa.BindParam
     return {column.key: sa.bindparam(column.key) for column in table.c if column.key not in but}
 
 
+# ------------------------------------------------------------------------------------------ many numbers in one row
+def at_once(numbers: sa.Select[Any], dialect: str) -> Statement:
+    """Return the statement that gives what `numbers` selects, one column of integers, as one list in one row."""
+    each = numbers.subquery()
+    [column] = each.c
+    listed = sa.func.json_group_array(column, type_=_Listed()) if dialect == "sqlite" else sa.func.array_agg(column)
+    return Statement(sa.select(listed.label("numbers")).select_from(each))
+
+
+class _Listed(sa.types.TypeDecorator[list[int]]):
+    """Numbers as SQLite's JSON."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ANN401, ARG002
+        return orjson.loads(value)
+
+
 # ------------------------------------------------------------------------------------------- one of several values
 class _Members(sa.types.TypeDecorator[list[str]]):
     """Several texts in one parameter: JSON where there are no arrays."""

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,13 +45,19 @@ _CHARSET: Final = 0x00080005
 # ------------------------------------------------------------------------------------------- from values we hold
 def element(keyword: str, value: object) -> tuple[str, Element]:
     """Return an attribute's tag and its JSON; None, an empty text and an empty tuple give one without Value."""
+    tag, vr = place_of(keyword)
+    values = list(value) if isinstance(value, tuple | list) else [value]
+    values = [name_groups(part) if vr == "PN" else part for part in values if part not in {None, ""}]
+    return tag, {"vr": vr, "Value": values} if values else {"vr": vr}
+
+
+@cache
+def place_of(keyword: str) -> tuple[str, str]:
+    """Return an attribute's tag, as JSON writes it, and its VR."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise LookupError(keyword)
-    vr = dictionary_VR(tag)
-    values = list(value) if isinstance(value, tuple | list) else [value]
-    values = [name_groups(part) if vr == "PN" else part for part in values if part not in {None, ""}]
-    return f"{tag:08X}", {"vr": vr, "Value": values} if values else {"vr": vr}
+    return f"{tag:08X}", dictionary_VR(tag)
 
 
 def name_groups(name: object) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from api.dicomweb import media
-from storage.search import MAX_WILDCARDS, Level, supported
+from storage.matching import MAX_WILDCARDS, Level, supported
 
 _LETTER: Final = r"[^*?\u0000-\u001f\u007f]"
 _WORD: Final = rf"^({_LETTER}*(\*+|\?)){{0,{MAX_WILDCARDS}}}{_LETTER}*$"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -16,22 +17,23 @@ from api.dicomweb import media
 from api.dicomweb.described import answers
 from api.dicomweb.forms import FORMS, give_at_once
 from api.dicomweb.kept import leaves_as
-from api.dicomweb.model import DataSet, element
+from api.dicomweb.model import DataSet, name_groups, place_of
 from api.dicomweb.parameters import search_parameters
-from api.errors import ParameterRejected
+from api.errors import ParameterRejected, SearchTooBroad
 from api.uids import SeriesPath, StudyPath
 from storage import search
 from storage.search import Level, Match
 
 if TYPE_CHECKING:
     from storage.database import Transaction
-    from storage.records import InstanceRecord, SeriesRecord, SeriesUid, StudyRecord, StudyUid
+    from storage.records import SeriesUid, StudyUid
 
 router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 _METHODS: Final = ["GET", "HEAD"]
 _ANSWERS: Final = answers(*FORMS, problems=(406,), also={204: "No match"})
 MAX_RESULTS: Final = 1000
+MAX_OFFSET: Final = 100_000
 MAX_KEYS: Final = 64
 MAX_FIELDS: Final = 256
 _UNSIGNED: Final = re.compile(r"\d{1,15}", re.ASCII)
@@ -117,6 +119,7 @@ def _search(context: ApiContext, request: Request, level: Level, path: Mapping[s
     offer = media.choose(request, FORMS).offer
     query = read_query(request.query_params.multi_items(), search.supported(level), path)
     with context.archive.database.read() as tx:
+        _check_reach(tx, query, level)
         found = _SEARCHES[level](tx, query, context.dicomweb_url)
         query = _with_rest(tx, query, len(found), level)
     is_told = found or context.qido_empty == HTTPStatus.OK
@@ -126,11 +129,18 @@ def _search(context: ApiContext, request: Request, level: Level, path: Mapping[s
     return response
 
 
+def _check_reach(tx: Transaction, query: Query, level: Level) -> None:
+    """Refuse a page that lies farther in than pages are given, where there is one (PS3.18 10.6.3.1: too broad)."""
+    if query.offset > MAX_OFFSET and search.count(tx, query.matches, level, most=MAX_OFFSET + 1) > MAX_OFFSET:
+        raise SearchTooBroad(f"pages begin at {MAX_OFFSET} matches at most; narrow the search, by StudyDate say")
+
+
 def _with_rest(tx: Transaction, query: Query, found: int, level: Level) -> Query:
-    """Say how many matches our own maximum cut off."""
+    """Say how many more matches than our own maximum can be requested; what lies beyond any page is not counted."""
     if found < MAX_RESULTS or query.limit < MAX_RESULTS:
         return query
-    rest = search.count(tx, query.matches, level) - query.offset - found
+    within_reach = MAX_OFFSET + MAX_RESULTS
+    rest = search.count(tx, query.matches, level, most=within_reach) - query.offset - found
     cut = (f"There are {rest} additional results that can be requested",) if rest > 0 else ()
     return replace(query, warnings=query.warnings + cut)
 
@@ -227,19 +237,17 @@ def _tag(keyword: str) -> int:
 
 # ------------------------------------------------------------------------------------------------------ the answers
 def _studies(tx: Transaction, query: Query, base: str) -> list[DataSet]:
-    found = search.studies(tx, query.matches, limit=query.limit, offset=query.offset)
-    return [_answer({}, _STUDY, study, f"{base}/studies/{study.study_instance_uid}") for study in found]
+    found = search.study_rows(tx, query.matches, limit=query.limit, offset=query.offset)
+    return [_STUDY.of(row, f"{base}/studies/{row[0]}") for row in found]
 
 
 def _series(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     found = search.series(tx, query.matches, limit=query.limit, offset=query.offset)
     above = _above(tx, query, {one.study_instance_uid for one in found})
     return [
-        _answer(
+        _joined(
             above.get(one.study_instance_uid, {}),
-            _SERIES,
-            one,
-            _url(base, one.study_instance_uid, one.series_instance_uid),
+            _SERIES.of(one, _url(base, one.study_instance_uid, one.series_instance_uid)),
         )
         for one in found
     ]
@@ -250,24 +258,27 @@ def _instances(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     above = _above(tx, query, {one.study_instance_uid for one in found})
     over = _series_above(tx, query, {one.series_instance_uid for one in found})
     return [
-        _answer(
+        _joined(
             above.get(one.study_instance_uid, {}) | over.get((one.study_instance_uid, one.series_instance_uid), {}),
-            _INSTANCE,
-            one,
-            f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}",
+            _INSTANCE.of(
+                one,
+                f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}",
+            ),
         )
         for one in found
     ]
 
 
-def _above(tx: Transaction, query: Query, uids: set[StudyUid]) -> dict[StudyUid, DataSet]:
+def _joined(above: DataSet, own: DataSet) -> DataSet:
+    return dict(sorted({**above, **own}.items())) if above else own
+
+
+def _above(tx: Transaction, query: Query, uids: set[StudyUid]) -> dict[str, DataSet]:
     """Return what answers below a study carry of it, unless the path names the study (PS3.18 10.6.3.3)."""
     if "StudyInstanceUID" in query.named or not uids:
         return {}
     match = Match(keyword="StudyInstanceUID", value="\\".join(sorted(uids)))
-    return {
-        study.study_instance_uid: _attributes(_STUDY, study) for study in search.studies(tx, [match], limit=len(uids))
-    }
+    return {row[0]: _STUDY.of(row) for row in search.study_rows(tx, [match], limit=len(uids))}
 
 
 def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[tuple[StudyUid, SeriesUid], DataSet]:
@@ -277,7 +288,7 @@ def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[t
     match = Match(keyword="SeriesInstanceUID", value="\\".join(sorted(uids)))
     # The UID of a series is unique within its study only: a few more rows than UIDs may come.
     return {
-        (one.study_instance_uid, one.series_instance_uid): _attributes(_SERIES, one)
+        (one.study_instance_uid, one.series_instance_uid): _SERIES.of(one)
         for one in search.series(tx, [match], limit=2 * MAX_RESULTS)
     }
 
@@ -292,78 +303,112 @@ def _url(base: str, study: str, series: str) -> str:
 _Read = Callable[[Any], object]
 
 
+class Answers:
+    """How an answer of one level is made, laid out once: a page of them is made at a time."""
+
+    def __init__(self, told: Mapping[str, _Read]) -> None:
+        """Take each attribute with how it is read from a record."""
+        places = sorted((*place_of(keyword), read) for keyword, read in told.items())
+        self._places = [(tag, vr, {"vr": vr}, read) for tag, vr, read in places]
+
+    def of(self, record: object, url: str = "") -> DataSet:
+        """Return an answer, with its (0008,1190) Retrieve URL where it has one."""
+        made: DataSet = {}
+        for tag, vr, empty, read in self._places:
+            value = url if read is _retrieve_url else read(record)
+            if value is None or value in {"", ()}:
+                if read not in _NEVER_EMPTY:
+                    made[tag] = empty
+            elif vr == "PN":
+                made[tag] = {"vr": vr, "Value": [name_groups(value)]}
+            else:
+                made[tag] = {"vr": vr, "Value": list(value) if isinstance(value, tuple) else [value]}
+        return made
+
+
+def _retrieve_url(_: object) -> object:
+    """Stand for the one attribute that no record holds."""
+
+
 def _field(name: str) -> _Read:
-    return lambda record: getattr(record, name)
+    return attrgetter(name)
+
+
+def _column(name: str) -> _Read:
+    return itemgetter(search.FACTS.index(name))
 
 
 def _always(value: object) -> _Read:
     return lambda _: value
 
 
-_STUDY: Final[Mapping[str, _Read]] = {
-    "SpecificCharacterSet": _always("ISO_IR 192"),
-    "StudyDate": _field("study_date"),
-    "StudyTime": _field("study_time"),
-    "AccessionNumber": _field("accession_number"),
-    "InstanceAvailability": _always("ONLINE"),
-    "ModalitiesInStudy": _field("modalities"),
-    "ReferringPhysicianName": _field("referring_physician_name"),
-    "TimezoneOffsetFromUTC": _always(None),
-    "StudyDescription": _field("study_description"),
-    "PatientName": _field("patient_name"),
-    "PatientID": _field("patient_id"),
-    "IssuerOfPatientID": _field("issuer_of_patient_id"),
-    "PatientBirthDate": _field("patient_birth_date"),
-    "PatientSex": _field("patient_sex"),
-    "StudyInstanceUID": _field("study_instance_uid"),
-    "StudyID": _field("study_id"),
-    "NumberOfStudyRelatedSeries": _field("series_count"),
-    "NumberOfStudyRelatedInstances": _field("instance_count"),
-}
-_SERIES: Final[Mapping[str, _Read]] = {
-    "SpecificCharacterSet": _always("ISO_IR 192"),
-    "Modality": _field("modality"),
-    "Manufacturer": _field("manufacturer"),
-    "StationName": _field("station_name"),
-    "SeriesDescription": _field("series_description"),
-    "BodyPartExamined": _field("body_part_examined"),
-    "ProtocolName": _field("protocol_name"),
-    "StudyInstanceUID": _field("study_instance_uid"),
-    "SeriesInstanceUID": _field("series_instance_uid"),
-    "SeriesNumber": _field("series_number"),
-    "NumberOfSeriesRelatedInstances": _field("instance_count"),
-    "PerformedProcedureStepStartDate": _always(None),
-    "PerformedProcedureStepStartTime": _always(None),
-    "RequestAttributesSequence": _always(None),
-}
-_INSTANCE: Final[Mapping[str, _Read]] = {
-    "SpecificCharacterSet": _always("ISO_IR 192"),
-    "ImageType": _field("image_type"),
-    "SOPClassUID": _field("sop_class_uid"),
-    "SOPInstanceUID": _field("sop_instance_uid"),
-    "InstanceAvailability": _always("ONLINE"),
-    "Modality": _field("modality"),
-    "StudyInstanceUID": _field("study_instance_uid"),
-    "SeriesInstanceUID": _field("series_instance_uid"),
-    "InstanceNumber": _field("instance_number"),
-    "NumberOfFrames": _field("number_of_frames"),
-    "Rows": _field("rows"),
-    "Columns": _field("columns"),
-    "BitsAllocated": _always(None),
-    "AvailableTransferSyntaxUID": leaves_as,
-}
+def _modalities(row: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(filter(None, row[_MODALITIES].split("\\")))
+
+
+_MODALITIES: Final = search.FACTS.index("modalities")
+_NEVER_EMPTY: Final = frozenset({_retrieve_url, _modalities})
+"""Where no instance names a modality, Modalities in Study is left out: once empty, a viewer lists nothing at all."""
+
+_STUDY: Final = Answers(
+    {
+        "SpecificCharacterSet": _always("ISO_IR 192"),
+        "StudyDate": _column("study_date"),
+        "StudyTime": _column("study_time"),
+        "AccessionNumber": _column("accession_number"),
+        "InstanceAvailability": _always("ONLINE"),
+        "ModalitiesInStudy": _modalities,
+        "ReferringPhysicianName": _column("referring_physician_name"),
+        "TimezoneOffsetFromUTC": _always(None),
+        "StudyDescription": _column("study_description"),
+        "PatientName": _column("patient_name"),
+        "PatientID": _column("patient_id"),
+        "IssuerOfPatientID": _column("issuer_of_patient_id"),
+        "PatientBirthDate": _column("patient_birth_date"),
+        "PatientSex": _column("patient_sex"),
+        "StudyInstanceUID": _column("study_instance_uid"),
+        "StudyID": _column("study_id"),
+        "NumberOfStudyRelatedSeries": _column("series_count"),
+        "NumberOfStudyRelatedInstances": _column("instance_count"),
+        "RetrieveURL": _retrieve_url,
+    }
+)
+_SERIES: Final = Answers(
+    {
+        "SpecificCharacterSet": _always("ISO_IR 192"),
+        "Modality": _field("modality"),
+        "Manufacturer": _field("manufacturer"),
+        "StationName": _field("station_name"),
+        "SeriesDescription": _field("series_description"),
+        "BodyPartExamined": _field("body_part_examined"),
+        "ProtocolName": _field("protocol_name"),
+        "StudyInstanceUID": _field("study_instance_uid"),
+        "SeriesInstanceUID": _field("series_instance_uid"),
+        "SeriesNumber": _field("series_number"),
+        "NumberOfSeriesRelatedInstances": _field("instance_count"),
+        "PerformedProcedureStepStartDate": _always(None),
+        "PerformedProcedureStepStartTime": _always(None),
+        "RequestAttributesSequence": _always(None),
+        "RetrieveURL": _retrieve_url,
+    }
+)
+_INSTANCE: Final = Answers(
+    {
+        "SpecificCharacterSet": _always("ISO_IR 192"),
+        "ImageType": _field("image_type"),
+        "SOPClassUID": _field("sop_class_uid"),
+        "SOPInstanceUID": _field("sop_instance_uid"),
+        "InstanceAvailability": _always("ONLINE"),
+        "Modality": _field("modality"),
+        "StudyInstanceUID": _field("study_instance_uid"),
+        "SeriesInstanceUID": _field("series_instance_uid"),
+        "InstanceNumber": _field("instance_number"),
+        "NumberOfFrames": _field("number_of_frames"),
+        "Rows": _field("rows"),
+        "Columns": _field("columns"),
+        "BitsAllocated": _always(None),
+        "AvailableTransferSyntaxUID": leaves_as,
+        "RetrieveURL": _retrieve_url,
+    }
+)
 """PS3.18 10.6.3.3: what an answer always carries; what the catalogue does not hold goes out empty."""
-_NEVER_EMPTY: Final = frozenset({"ModalitiesInStudy"})
-"""But for this: where no instance names a modality it is left out.  A viewer lists nothing at all once it is empty."""
-
-
-def _attributes(table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord) -> DataSet:
-    values = ((keyword, read(record)) for keyword, read in table.items())
-    return dict(element(keyword, value) for keyword, value in values if value or keyword not in _NEVER_EMPTY)
-
-
-def _answer(
-    above: DataSet, table: Mapping[str, _Read], record: StudyRecord | SeriesRecord | InstanceRecord, url: str
-) -> DataSet:
-    made = above | _attributes(table, record)
-    return dict(sorted({**made, "00081190": {"vr": "UR", "Value": [url]}}.items()))

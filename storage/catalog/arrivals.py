@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from storage import schema
 from storage.catalog import changes, hidden, rejections
 from storage.catalog.upsert import insert_new
-from storage.names import fold
+from storage.names import folded
 from storage.records import (
     STUDY_TRANSITIONS,
     Arrival,
@@ -397,10 +397,8 @@ def _tally(study: Any, arrivals: list[Arrival], added_series: int) -> dict[str, 
 def _tell_study(tx: Transaction, study: Any, arrivals: list[Arrival]) -> None:  # noqa: ANN401 - a row
     """Write what the study's row lacks and an arrival has: with the first instance, and rarely later."""
     told = _first_told(study, arrivals, STUDY_FACTS)
-    if "patient_name" in told:
-        told["patient_name_folded"] = fold(told["patient_name"])
     if told:
-        tx.execute(sa.update(_studies).where(_studies.c.id == study.id), told)
+        tx.execute(sa.update(_studies).where(_studies.c.id == study.id), told | folded(told))
 
 
 def _series_wanted(new: Mapping[StudyUid, list[Arrival]]) -> dict[str, Any]:

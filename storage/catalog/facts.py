@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import arrivals
-from storage.names import fold
+from storage.names import FOLDED, folded
 
 if TYPE_CHECKING:
     from storage.database import Transaction
@@ -19,7 +19,7 @@ _studies = schema.studies
 
 def forget(tx: Transaction, study: StudyUid) -> None:
     """Forget what was told of a study: the next instance tells it."""
-    facts = dict.fromkeys((*arrivals.STUDY_FACTS, "patient_name_folded"))
+    facts = dict.fromkeys((*arrivals.STUDY_FACTS, *FOLDED.values()))
     this = _studies.c.study_instance_uid == study
     tx.execute(sa.update(_studies).where(this).values(**facts, identity_conflict=False))
 
@@ -27,8 +27,6 @@ def forget(tx: Transaction, study: StudyUid) -> None:
 def tell(tx: Transaction, header: Header) -> None:
     """Write what an instance tells of its study over what was told before."""
     told = {name: value for name in arrivals.STUDY_FACTS if (value := getattr(header, name)) is not None}
-    if "patient_name" in told:
-        told["patient_name_folded"] = fold(told["patient_name"])
     if told:
         this = _studies.c.study_instance_uid == header.study_instance_uid
-        tx.execute(sa.update(_studies).where(this).values(**told))
+        tx.execute(sa.update(_studies).where(this).values(**told, **folded(told)))

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from pydicom.datadict import dictionary_VR
 
 from storage import schema
+from storage.matching import BY_VR, Match, Rule
 from storage.names import fold
 from storage.records import JobState, OrderPriority
-from storage.search import BY_VR, Condition, Match, Rule
+from storage.wildcards import Condition
 from storage.workitems import datasets, moments
 from storage.workitems.attributes import SOP_CLASS_UID, TABLE, Row
 from storage.workitems.datasets import DataSet
@@ -104,21 +105,21 @@ def of_workitems(tx: Transaction, matches: Iterable[Match]) -> list[Condition]:
     groups: dict[str, list[Match]] = defaultdict(list)
     for match in matches:
         if match.keyword in _COLUMNS:
-            made += _some(_COLUMNS[match.keyword](match.value, tx.dialect.name))
+            made += _some(_COLUMNS[match.keyword](match.value, tx))
         else:
             groups[match.keyword.partition(".")[0]].append(match)
     for group in groups.values():
-        made += _some(_in_one_item(group, tx.dialect.name))
+        made += _some(_in_one_item(group, tx))
     return made
 
 
-def _in_one_item(matches: Iterable[Match], dialect: str) -> Condition | None:
+def _in_one_item(matches: Iterable[Match], tx: Transaction) -> Condition | None:
     """Return that all keys match within one item; keys of one inner sequence within one of its items too."""
     found: list[tuple[str, Any]] = []
     conditions: list[Condition] = []
     for match in matches:
         row = _keys.alias()
-        condition = _rule(match.keyword, row.c.value)(match.value[:MAX_KEY_LENGTH], dialect)
+        condition = _rule(match.keyword, row.c.value)(match.value[:MAX_KEY_LENGTH], tx)
         if condition is None:
             continue
         conditions += [row.c.workitem_pk == _workitems.c.id, row.c.path == match.keyword, condition]
@@ -142,7 +143,7 @@ def _rule(path: str, column: sa.Column[Any]) -> Rule:
 
 
 def _moments(column: sa.Column[Any], ends: Callable[[str], tuple[Any, Any]]) -> Rule:
-    def condition(value: str, _: str) -> Condition | None:
+    def condition(value: str, _: Transaction) -> Condition | None:
         if not value.strip("*"):
             return None
         first, last = ends(value)
@@ -156,7 +157,7 @@ def _moments(column: sa.Column[Any], ends: Callable[[str], tuple[Any, Any]]) -> 
 def _constant(*texts: str) -> Rule:
     """Match what is the same for all, or nothing where there is no text."""
 
-    def condition(value: str, _: str) -> Condition | None:
+    def condition(value: str, _: Transaction) -> Condition | None:
         return None if not value.strip("*") else sa.true() if any(_fits(text, value) for text in texts) else sa.false()
 
     return condition
@@ -169,7 +170,7 @@ def _fits(text: str, value: str) -> bool:
 def _one_of(choices: Mapping[str, Condition]) -> Rule:
     """Match where one of the fitting choices holds."""
 
-    def condition(value: str, _: str) -> Condition | None:
+    def condition(value: str, _: Transaction) -> Condition | None:
         if not value.strip("*"):
             return None
         return sa.or_(sa.false(), *(holds for text, holds in choices.items() if _fits(text, value)))
@@ -193,11 +194,11 @@ _COLUMNS: Final[Mapping[str, Rule]] = {
 def of_jobs(tx: Transaction, matches: Iterable[Match]) -> list[Condition]:
     """Return the conditions on `schema.jobs` joined with their studies that keys make; as `of_workitems`."""
     nothing = _constant()
-    made = (_OF_JOBS.get(match.keyword, nothing)(match.value, tx.dialect.name) for match in matches)
+    made = (_OF_JOBS.get(match.keyword, nothing)(match.value, tx) for match in matches)
     return [condition for condition in made if condition is not None]
 
 
-def _job_uids(value: str, _: str) -> Condition | None:
+def _job_uids(value: str, _: Transaction) -> Condition | None:
     if not value:
         return None
     return _jobs.c.id.in_([job for uid in value.split("\\") if (job := job_of_uid(uid.strip())) is not None])
@@ -206,8 +207,8 @@ def _job_uids(value: str, _: str) -> Condition | None:
 def _model(*, is_long: bool) -> Rule:
     named = BY_VR["UC"](_jobs.c.model_id)
 
-    def condition(value: str, dialect: str) -> Condition | None:
-        matched = named(value, dialect)
+    def condition(value: str, tx: Transaction) -> Condition | None:
+        matched = named(value, tx)
         length = sa.func.length(_jobs.c.model_id)
         return None if matched is None else sa.and_(matched, length > 16 if is_long else length <= 16)
 

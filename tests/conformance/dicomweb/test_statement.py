@@ -14,7 +14,7 @@ from api.dicomweb.model import BULK_BYTES
 from imaging.decoders import Limits
 from imaging.jobs import MAX_FRAME_BYTES
 from roi.settings import Settings
-from storage.search import KEYS, MAX_WILDCARDS, Level
+from storage.matching import KEYS, MAX_WILDCARDS, Level
 from storage.workitems import keys as workitem_keys
 from storage.workitems import worklist
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from api import ApiContext, create_app
 from api.dicomweb import qido
 from api.dicomweb.native import from_xml
 from storage.archive import Archive
+from storage.records import InstanceUid, StudyUid
 from tests import builders
 from tests.unit.api.conftest import BASE
 from tests.unit.api.requests import parts, store
@@ -181,6 +183,60 @@ def test_answers_below_a_study_that_the_path_does_not_name_carry_it(client: Test
     assert {**series, **within} == one
     assert "00100020" not in below
     assert "00100020" not in within
+
+
+def test_a_page_beyond_all_reach_is_refused_and_not_counted_to(
+    client: TestClient, kept: None, monkeypatch: pytest.MonkeyPatch
+) -> None:  # W-44, R-45
+    monkeypatch.setattr(qido, "MAX_OFFSET", 1)
+    answer = client.get("/dicom-web/instances?offset=2")
+    assert (answer.status_code, answer.json()["title"]) == (413, "Content Too Large")
+    assert "StudyDate" in answer.json()["detail"]
+    assert client.get("/dicom-web/studies?offset=2").status_code == 204
+    monkeypatch.setattr(qido, "MAX_RESULTS", 1)
+    monkeypatch.setattr(qido, "MAX_OFFSET", 0)
+    assert "warning" not in client.get("/dicom-web/instances").headers
+
+
+def test_no_parameter_list_path_or_value_is_beyond_measure(client: TestClient, kept: None) -> None:
+    statuses = {
+        "ten thousand parameters": "&".join(["PatientID=x"] * 2000),
+        "a long path": f"PatientID={'x' * 32768}",
+        "a long value": f"PatientID={'x' * 30000}",
+        "a long wildcard": f"PatientName=*{'x' * 30000}*",
+        "signs of the database": f"PatientID=*{'[' * 4000}",
+        "many UIDs": "StudyInstanceUID=" + ",".join(["1.2"] * 2001),
+        "many groups": f"PatientName={'=' * 20000}",
+        "a deep path": ".".join(["RequestAttributesSequence"] * 9) + "=x",
+        "everything": "includefield=all&limit=1000000000",
+    }
+    found = {name: client.get(f"/dicom-web/studies?{query}").status_code for name, query in statuses.items()}
+    assert found == {
+        "ten thousand parameters": 400,
+        "a long path": 414,
+        "a long value": 400,
+        "a long wildcard": 400,
+        "signs of the database": 204,
+        "many UIDs": 400,
+        "many groups": 400,
+        "a deep path": 400,
+        "everything": 200,
+    }
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_both_normal_forms_of_a_text_find_it(client: TestClient, archive: Archive, form: str) -> None:
+    for number, written in enumerate(("NFC", "NFD"), start=1):
+        texts = {
+            name: unicodedata.normalize(written, value)  # type: ignore[arg-type]
+            for name, value in {"study_description": "Chụp ngực thẳng", "patient_id": "BỆNH1"}.items()
+        }
+        uids = {"study_instance_uid": StudyUid(f"2.25.{number}"), "sop_instance_uid": InstanceUid(f"2.25.9.{number}")}
+        builders.keep(archive, builders.header(number, **uids, **texts))
+    for key, value in (("StudyDescription", "Chụp ngực thẳng"), ("StudyDescription", "*ngực*"), ("PatientID", "BỆNH*")):
+        asked = unicodedata.normalize(form, value)  # type: ignore[arg-type]
+        found = client.get("/dicom-web/studies", params={key: asked}).json()
+        assert {one["0020000D"]["Value"][0] for one in found} == {"2.25.1", "2.25.2"}
 
 
 def test_a_limit_beyond_ours_is_ours(client: TestClient, kept: None) -> None:

@@ -20,7 +20,13 @@ def test_the_steps_lead_to_the_schema(tmp_path: Path) -> None:
     assert migrate(database)
     assert not migrate(database)
     with database.read() as tx:
-        assert compare_metadata(MigrationContext.configure(tx), schema.metadata) == []
+        context = MigrationContext.configure(tx, opts={"include_name": _is_ours})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def _is_ours(name: str | None, kind: str, _: object) -> bool:
+    """Tell a table of ours from those that SQLite makes for an index of trigrams."""
+    return kind != "table" or not (name or "").startswith("study_texts_trigrams")
 
 
 def test_a_newer_catalogue_is_refused_in_words(tmp_path: Path) -> None:

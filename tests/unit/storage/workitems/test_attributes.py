@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from storage.search import BY_VR, MatchRejected
+from storage.matching import BY_VR, MatchRejected
 from storage.workitems import moments
 from storage.workitems.attributes import TABLE, Row, check_created, check_set, missing_for
 from storage.workitems.errors import WorkitemInvalid

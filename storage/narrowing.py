@@ -1,0 +1,76 @@
+"""The few studies that a key leaves of all, where an index knows them: what makes a search for the rare quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from storage.catalog import modalities, texts
+from storage.matching import KEYS, TAGS, groups_of, is_universal, patterns_of, with_any
+from storage.names import MOST_LETTERS
+from storage.wildcards import Pattern
+
+if TYPE_CHECKING:
+    from storage.database import Transaction
+
+_Keys = Mapping[str, str]
+_Narrow = Callable[["Transaction", str, _Keys, int], list[int] | None]
+"""(transaction, keyword, all keys, most) -> the studies, None where they are more than `most` or no index tells."""
+
+_DEEPEST: Final = 2000
+"""Farther in, a page is found on the way along the newest."""
+
+_LOOKED_UP: Final = ("StudyInstanceUID", "PatientID", "AccessionNumber")
+"""A single value of these has an index of its own."""
+
+
+def few_studies(tx: Transaction, keys: _Keys, page_end: int) -> list[int] | None:
+    """Return the studies to which a key narrows the search, of which `page_end` are wanted; None where none does."""
+    if any(keys.get(keyword) and not Pattern(keys[keyword]).wildcards for keyword in _LOOKED_UP):
+        return None
+    told = [keyword for keyword in _NARROWS if not is_universal(keys.get(keyword, ""))]
+    if told:
+        most = texts.worth_naming(tx, page_end)
+        named = (_NARROWS[keyword](tx, keyword, keys, most) for keyword in told)
+        return next((found for found in named if found is not None), None)
+    return _by_modalities(tx, "ModalitiesInStudy", keys, page_end) if keys.get("ModalitiesInStudy") else None
+
+
+def _by_name(tx: Transaction, keyword: str, keys: _Keys, most: int) -> list[int] | None:
+    told = next((group for group in groups_of(keys[keyword]) if not is_universal(group)), None)
+    return None if told is None else texts.studies_with(tx, TAGS[keyword], Pattern(told), most=most)
+
+
+def _by_text(tx: Transaction, keyword: str, keys: _Keys, most: int) -> list[int] | None:
+    if len(keys[keyword]) > MOST_LETTERS:
+        return None
+    found: set[int] = set()
+    for pattern in patterns_of(keys[keyword]):
+        named = texts.studies_with(tx, TAGS[keyword], pattern, most=most)
+        if named is None:
+            return None
+        found.update(named)
+    return sorted(found)
+
+
+def _by_modalities(tx: Transaction, keyword: str, keys: _Keys, page_end: int) -> list[int] | None:
+    """Name the studies up to the end of the page, where modalities and date are all that is asked for."""
+    others = [other for other, value in keys.items() if other not in {keyword, "StudyDate"} and value.strip("*")]
+    wanted = [Pattern(part) for part in keys[keyword].split("\\")]
+    if others or page_end > _DEEPEST or any(is_universal(pattern.text) for pattern in wanted):
+        return None
+    known = modalities.combinations(tx)
+    if known is None:
+        return None
+    date = KEYS["StudyDate"][1](keys.get("StudyDate", ""), tx)
+    return modalities.newest_with(tx, with_any(known, wanted), () if date is None else (date,), most=page_end)
+
+
+_NARROWS: Final[Mapping[str, _Narrow]] = {
+    "PatientName": _by_name,
+    "PatientID": _by_text,
+    "AccessionNumber": _by_text,
+    "ReferringPhysicianName": _by_name,
+    "StudyDescription": _by_text,
+}
+"""In the order in which they are asked: what names a person first."""
