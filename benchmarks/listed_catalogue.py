@@ -63,8 +63,8 @@ class ListedCatalogue(ABC):
     kind: str
 
     def __init__(self, folder: Path, studies: int) -> None:
-        told = Path(patients.__file__).read_bytes() + Path(__file__).read_bytes()
-        self.folder = folder / f"listed-{self.kind}-{studies}-{HEAD}-{hashlib.sha256(told).hexdigest()[:8]}"
+        told = hashlib.sha256(Path(patients.__file__).read_bytes()).hexdigest()[:8]  # other patients, another catalogue
+        self.folder = folder / f"listed-{self.kind}-{studies}-{HEAD}-{told}"
         self.studies = studies
         self._done = self.folder / "filled"
 

@@ -63,6 +63,10 @@ class Orthanc(Peer):
         """Ask over QIDO-RS (PS3.18 10.6)."""
         return {uid for study in corpus.studies for uid in self._instances(study)}
 
+    def holds(self, folder: Path) -> int:  # noqa: ARG002 - the common form
+        """Return how many instances it holds."""
+        return int(json.loads(self._call("GET", "/statistics"))["CountInstances"])
+
     def data_set(self, folder: Path, uid: str) -> memoryview:  # noqa: ARG002 - the peers' common form
         """Fetch the file over Orthanc's own interface, as it is stored."""
         [found] = json.loads(self._call("POST", "/tools/lookup", uid.encode()))

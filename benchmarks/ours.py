@@ -118,6 +118,11 @@ class Roi(Peer):
         store = self._store(folder)
         return {uid for uid, (key, size_bytes, _) in kept.items() if store.size(ObjectKey(key)) == size_bytes}
 
+    def holds(self, folder: Path) -> int:
+        """Return how many instances the catalogue holds."""
+        with closing(Database(self.catalogue_url(folder))) as database, database.read() as tx:
+            return int(tx.execute(sa.select(sa.func.count()).select_from(schema.instances)).scalar_one())
+
     def data_set(self, folder: Path, uid: str) -> bytes:
         """Read the object behind its file meta information."""
         key, _, meta_bytes = self._found[uid]

@@ -66,10 +66,11 @@ class Listed:
 def listed(count: int) -> Iterator[Listed]:
     """Return studies 0 to `count`."""
     for number in range(count):
-        yield _study(number)
+        yield nth(number)
 
 
-def _study(number: int) -> Listed:
+def nth(number: int) -> Listed:
+    """Return one of them."""
     rng = random.Random(number)
     person = random.Random(f"patient {number // STUDIES_A_PATIENT}")
     modalities = tuple(_pick(rng, _MODALITIES).split("\\"))

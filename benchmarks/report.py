@@ -16,6 +16,8 @@ from benchmarks.workloads import Figures, Workload
 
 BEGIN = "<!-- table: made by python -m benchmarks.ingest --docs -->"
 END = "<!-- end of the table -->"
+QUERIES = ("<!-- queries: made by python -m benchmarks.query --docs -->", "<!-- end of the queries -->")
+"""The marks of the other table on the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,7 @@ def on_page(outcomes: Sequence[Outcome], where: Mapping[str, object]) -> str:
     return "\n".join(lines)
 
 
-def write_page(page: Path, table: str) -> None:
+def write_page(page: Path, table: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Put the table between its two marks on the page.
 
     Raises
@@ -158,7 +160,8 @@ def write_page(page: Path, table: str) -> None:
         The page has not each mark once.
     """
     text = page.read_text(encoding="utf-8")
-    if (text.count(BEGIN), text.count(END)) != (1, 1):
-        raise ValueError(f"{page} must have the line {BEGIN} and the line {END} once each")
-    before, rest = text.split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    begin, end = marks
+    if (text.count(begin), text.count(end)) != (1, 1):
+        raise ValueError(f"{page} must have the line {begin} and the line {end} once each")
+    before, rest = text.split(begin)
+    page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")

@@ -120,7 +120,8 @@ def _name(column: sa.Column[Any], keyword: str = "") -> Rule:
 def _has_text(tag: int, pattern: Pattern, dialect: str) -> Condition:
     table = schema.study_texts
     of_tag = table.c.tag + 0 == tag  # not by its index: by the study's
-    return sa.exists().where(table.c.study_pk == _studies.c.id, of_tag, pattern.on(table.c.text, dialect))
+    matched = sa.select(table.c.id).where(table.c.study_pk == _studies.c.id, of_tag, pattern.on(table.c.text, dialect))
+    return sa.exists(matched.correlate(_studies).limit(1).offset(0))  # looked at study by study, never joined
 
 
 def _uids(column: sa.Column[Any]) -> Rule:
