@@ -168,6 +168,8 @@ def read_query(
             warnings.append(f"The attribute {keyword} is not supported for matching here and has been ignored.")
         elif keyword in values:
             raise ParameterRejected(f"{keyword} is given twice")
+        elif "\0" in value:
+            raise ParameterRejected(f"the value of {keyword} holds a NUL")
         else:
             values[keyword] = (
                 value.replace(",", "\\") if dictionary_VR(_tag(keyword.rpartition(".")[2])) == "UI" else value

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from api.dicomweb.written import Bulk
 
 SILENCE_S: Final = 30
+_BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 TAKEN: Final = (media.DICOM_JSON, media.JSON, media.DICOM_XML)
 
 
@@ -71,8 +72,8 @@ def read_data_set(request: Request, content: bytes) -> DataSet:
     return model
 
 
-def _no_bulk(_tag: str, _uri: str) -> Bulk:
-    raise HeaderUnreadable("a workitem holds its values itself, none as bulk data")
+def _no_bulk(_tag: str, uri: str) -> Bulk:
+    raise HeaderUnreadable(f"no bulk data came as {uri}")
 
 
 def _normal(model: DataSet, above: tuple[str, ...] = ()) -> DataSet:
@@ -100,10 +101,16 @@ def _element(tag: str, element: Element, above: tuple[str, ...]) -> Element:
         values = [_item(item, (*above, _shown(tag))) for item in values]
     elif any(map(_has_nul, values)):
         raise BodyRejected(f"a value of {path} holds a NUL")
+    if "BulkDataURI" in element:
+        raise HeaderUnreadable(f"{path} comes as bulk data: a workitem holds its values itself")
     made: Element = {"vr": vr}
+    if "InlineBinary" in element:
+        if vr not in _BINARY or not isinstance(element["InlineBinary"], str) or values:
+            raise BodyRejected(f"{path} comes as InlineBinary, which its VR has not, or not alone")
+        return {**made, "InlineBinary": element["InlineBinary"]}
     if values and (vr == "SQ" or any(value is not None for value in values)):
         made["Value"] = values
-    return made | {name: element[name] for name in ("InlineBinary", "BulkDataURI") if name in element}
+    return made
 
 
 def _item(item: Any, path: tuple[str, ...]) -> DataSet:  # noqa: ANN401 - whatever a client sent

@@ -161,6 +161,9 @@ def test_everything_that_is_missing_is_named_at_once(client: TestClient) -> None
         b'[{"7FE00010":{"vr":"OB","BulkDataURI":"http://evil.example/x"}}]',
         b'[{"0040A370":{"vr":"SQ","Value":[' * 65 + b"{}" + b"]}}]" * 65,
         b'{"0040A370":{"vr":"SQ","Value":[' * 200 + b"{}" + b"]}}" * 200,
+        b'[{"00404025":{"vr":"SQ","BulkDataURI":["ZZ^PHI"]}}]',
+        b'[{"00404025":{"vr":"SQ","InlineBinary":"AAAA"}}]',
+        b'[{"00741204":{"vr":"LO","InlineBinary":"AAAA"}}]',
     ],
 )
 def test_a_body_that_is_no_data_set_is_400_and_repeats_nothing(client: TestClient, content: bytes) -> None:
@@ -471,7 +474,14 @@ def test_our_own_maximum_is_said(client: TestClient, monkeypatch: pytest.MonkeyP
 
 def test_searching_follows_the_rules_of_qido(client: TestClient) -> None:
     create(client)
-    for query in ("limit=-1", "offset=1e3", "NoSuchKeyword=1", "PatientID=1&00100020=1", "PatientBirthDate=x"):
+    for query in (
+        "limit=-1",
+        "offset=1e3",
+        "NoSuchKeyword=1",
+        "PatientID=1&00100020=1",
+        "PatientBirthDate=x",
+        "PatientID=%00",
+    ):
         assert client.get(f"{ROOT}?{query}").status_code == 400, query
     ignored = client.get(f"{ROOT}?ScheduledProcessingParametersSequence=&fuzzymatching=true&MedicalAlerts=x")
     assert ignored.status_code == 200
