@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def prepare_data_folder(data: Path) -> Path:
     """Return the data folder, made where it is missing; `DataFolderUnusable` where it cannot be written."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o750)
-        probe = data / f".probe-{os.getpid()}"
+        probe = data / f".probe-{os.getpid()}-{threading.get_ident()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
