@@ -39,8 +39,12 @@ def as_xml(model: DataSet) -> bytes:
 
 
 def _attributes(model: DataSet) -> Iterator[str]:
-    """Yield attributes; private ones name their creator instead of their block (PS3.19 A.1.5)."""
-    creators = {tag: _first(made) for tag, made in model.items() if _is_creator(tag)}
+    """Yield attributes; private ones name their creator instead of their block (PS3.19 A.1.5).
+
+    Where a group has two blocks of one creator, the name says only which is the first: the other keeps its block.
+    """
+    first = {(tag[:4], _first(made)): tag for tag, made in reversed(model.items()) if _is_creator(tag)}
+    creators = {tag: creator for (_, creator), tag in first.items()}
     for tag, made in model.items():
         creator = creators.get(f"{tag[:4]}00{tag[4:6]}", "") if int(tag[3], 16) % 2 else ""
         named = {

@@ -103,3 +103,13 @@ BOMB = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
 def test_what_is_no_native_model_or_declares_anything_is_refused(content: bytes) -> None:
     with pytest.raises(BodyRejected):
         from_xml([content])
+
+
+def test_two_blocks_of_one_creator_stay_apart() -> None:  # as a Siemens MR has them
+    model = {
+        "00290010": {"vr": "LO", "Value": ["SAME"]},
+        "00290011": {"vr": "LO", "Value": ["SAME"]},
+        "00291060": {"vr": "LO", "Value": ["one"]},
+        "00291160": {"vr": "LO", "Value": ["two"]},
+    }
+    assert from_xml([as_xml(model)]) == model
