@@ -100,7 +100,7 @@ def test_a_catalogue_of_before_is_folded_anew_and_can_be_searched(tmp_path: Path
         for number, name in enumerate(("H'Hen^Niê", "Yamada^=山田^", None), start=1):
             tx.exec_driver_sql(
                 f"INSERT INTO studies ({columns}, {times}, {names}) "
-                "VALUES (?, ?, 0, '', 0, 0, 'TRIAGED', 1, 0, 0, 0, 0, ?, 'OLD', 'Bs^Lan')",
+                "VALUES (?, ?, 0, '', 1, 1, 'TRIAGED', 1, 0, 0, 0, 0, ?, 'OLD', 'Bs^Lan')",
                 (number, f"1.{number}", name),
             )
     assert migrate(database)
