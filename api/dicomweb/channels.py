@@ -93,9 +93,11 @@ async def open_channel(websocket: WebSocket, aet: str) -> None:
     try:
         title = title_of(aet)
         with channels.place():
+            channel = _Channel(channels, websocket, title)
+            await channel.begin()
             await websocket.accept()
-            await _Channel(channels, websocket, title).run()
-    except (ParameterRejected, ChannelsBusy) as error:
+            await channel.run()
+    except (ParameterRejected, ChannelsBusy, Unavailable) as error:
         await websocket.send_denial_response(_refusal(websocket, error))
 
 
@@ -115,6 +117,17 @@ class _Channel:
         self._websocket = websocket
         self._aet = aet
         self._cursor = 0
+        self._restarted = False
+
+    async def begin(self) -> None:
+        """Go on where the last channel ended; the peer hears whatever is written from here on.
+
+        Raises
+        ------
+        Unavailable
+            The catalogue is away.
+        """
+        await self._in_thread(self._open)
 
     async def run(self) -> None:
         """Send until the peer leaves, reads too slowly, or the server stops."""
@@ -131,7 +144,7 @@ class _Channel:
 
     async def _send_all(self) -> None:
         try:
-            if await self._in_thread(self._begin):
+            if self._restarted:
                 await self._send(_RESTARTED, 0)
             while True:
                 reports = await self._next()
@@ -167,11 +180,10 @@ class _Channel:
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         return await to_thread.run_sync(work, limiter=self._channels.threads)
 
-    def _begin(self) -> bool:
-        """Go on where the last channel ended; tell whether the server was started again since it was opened."""
+    def _open(self) -> None:
         with self._context.archive.database.write() as tx:
             self._cursor, opened_at = event_reports.open_channel(tx, self._aet, now=self._context.clock())
-        return opened_at is not None and opened_at < self._channels.started_at
+        self._restarted = opened_at is not None and opened_at < self._channels.started_at
 
     def _follow_jobs(self) -> None:
         database = self._context.archive.database
