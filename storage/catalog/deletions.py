@@ -269,7 +269,14 @@ def _reopen(tx: Transaction, study: sa.Row[Any], now: datetime) -> tuple[int, li
     tx.execute(
         sa.update(_studies)
         .where(_studies.c.id == study.id)
-        .values(state=state, revision=revision, released_at=now, quiet_until=now)
+        .values(
+            state=state,
+            revision=revision,
+            released_at=now,
+            quiet_until=now,
+            completed_at=None,  # until the models were asked again, nobody knows whether one applies
+            completion_reason=None,
+        )
     )
     # What is left counts as what this revision brought: it is what models are asked about.
     tx.execute(sa.update(_instances).where(_instances.c.study_pk == study.id).values(revision=revision))

@@ -19,7 +19,6 @@ from storage.records import (
     Outcome,
     ResultRecord,
     StudyRecord,
-    StudyState,
     StudyUid,
     WorklistEntry,
 )
@@ -113,7 +112,7 @@ def _coverage(study: StudyRecord, jobs: list[Job], ended: tuple[ResultRecord, ..
     newest = {job.model_id: job for job in jobs}
     newest = {model: job for model, job in newest.items() if job.id not in withdrawn}
     if not newest:
-        known = study.state is not StudyState.RECEIVING or (study.ready_at is not None and not withdrawn)
+        known = study.completed_at is not None
         return (CoverageRecord(model_id="", coverage=Coverage.NO_MODEL_APPLIES if known else Coverage.WAITING),)
     by_job = {record.job_id: record for record in ended}
     return tuple(_of_job(job, by_job.get(job.id)) for job in newest.values())
