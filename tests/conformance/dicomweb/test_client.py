@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,3 +70,39 @@ def test_a_long_series_streams_both_ways(client: DICOMwebClient, tmp_path: Path)
     client.store_instances(data_sets)
     found = client.retrieve_series("2.25.1", "2.25.1.1")
     assert [one.PixelData for one in found] == [one.PixelData for one in data_sets]
+
+
+# ------------------------------------------------------------------------------------------------- its command line
+def command(base_url: str, *words: str) -> str:
+    program = Path(sys.executable).with_name("dicomweb_client")
+    asked = [str(program), "--url", f"{base_url}/dicom-web", *words]
+    ran = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_command_line_stores_searches_and_retrieves(base_url: str, tmp_path: Path) -> None:  # T-10
+    one = ["--study", "2.25.1", "--series", "2.25.1.1", "--instance", "2.25.1.1.1"]
+    files = [tmp_path / f"{number}.dcm" for number in (1, 2)]
+    for number, file in enumerate(files, 1):
+        file.write_bytes(builders.part10(builders.ct_slice(number, StudyDescription="Head")))
+    command(base_url, "store", "instances", *map(str, files))
+    command(base_url, "store", "instances", "--study", "2.25.1", str(files[0]))
+
+    found = json.loads(
+        command(
+            base_url, "search", "studies", "--filter", "PatientID=P1", "--field", "00081030", "--limit", "5", "--fuzzy"
+        )
+    )
+    assert [study["00081030"]["Value"] for study in found] == [["Head"]]
+    assert json.loads(command(base_url, "search", "studies", "--filter", "PatientID=nobody")) == []
+    assert len(json.loads(command(base_url, "search", "instances", *one[:2]))) == 2
+
+    assert len(json.loads(command(base_url, "retrieve", "studies", *one[:2], "metadata"))) == 2
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    command(base_url, "retrieve", "instances", *one, "full", "--save", "--output-dir", str(folder))
+    (file,) = folder.iterdir()
+    assert read(file.read_bytes()) == read(files[0].read_bytes())
+    command(base_url, "retrieve", "instances", *one, "frames", "--numbers", "1", "--save", "--output-dir", str(folder))
+    assert len(list(folder.iterdir())) == 2
