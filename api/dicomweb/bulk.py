@@ -15,7 +15,7 @@ from api.dicomweb import media
 from api.dicomweb.described import answers
 from api.dicomweb.explicit import value_pieces
 from api.dicomweb.kept import bulk_url, instances_of, leaves_as, signed
-from api.dicomweb.model import find
+from api.dicomweb.model import find, is_bulk, placed
 from api.dicomweb.multipart import Related
 from api.dicomweb.ranges import Whole, partial
 from api.dicomweb.source import Checked, Source, stored
@@ -37,12 +37,14 @@ ValuePath = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9A-F]{8}$"})]
 _ANSWERS: Final = answers(
     _VALUES, media.OCTETS, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
 )
+_ALL: Final = answers(_VALUES, problems=(404, 406), also={304: "Not Modified"})
+_METHODS: Final = ["GET", "HEAD"]
 _LONGEST_UNIT: Final = 8
 
 
 @router.api_route(
     "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}",
-    methods=["GET", "HEAD"],
+    methods=_METHODS,
     responses=_ANSWERS,
 )
 def retrieve_bulk(
@@ -71,6 +73,52 @@ def retrieve_bulk(
     return partial(request, whole, headers) or stream(request, pieces, media.OCTETS, headers)
 
 
+# --------------------------------------------------------------------------------------------------- all of many
+@router.api_route("/studies/{study}/bulkdata", methods=_METHODS, responses=_ALL)
+def retrieve_study_bulk(context: Context, request: Request, study: StudyPath) -> Response:
+    """Retrieve every bulk value of a study."""
+    return _all(context, request, instances_of(context, study))
+
+
+@router.api_route("/studies/{study}/series/{series}/bulkdata", methods=_METHODS, responses=_ALL)
+def retrieve_series_bulk(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
+    """Retrieve every bulk value of a series."""
+    return _all(context, request, instances_of(context, study, series))
+
+
+@router.api_route("/studies/{study}/series/{series}/instances/{instance}/bulkdata", methods=_METHODS, responses=_ALL)
+def retrieve_instance_bulk(
+    context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath
+) -> Response:
+    """Retrieve every bulk value of an instance: those that its metadata give as a BulkDataURI."""
+    return _all(context, request, instances_of(context, study, series, instance))
+
+
+def _all(context: ApiContext, request: Request, found: list[InstanceRecord]) -> Response:
+    tag = strong_tag(context, media.choose(request, (_VALUES,)).offer, found, "bulkdata")
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    body = Related(media.OCTETS, tag)
+    parts = chain.from_iterable(_parts(context, body, one) for one in found)
+    first = next(parts, None)
+    if first is None:
+        raise CatalogueUnknown("there is no bulk data here")
+    pieces = chain(first, chain.from_iterable(parts), body.last())
+    return stream(request, pieces, body.media_type, {"ETag": tag})
+
+
+def _parts(context: ApiContext, body: Related, one: InstanceRecord) -> Iterator[Iterator[bytes]]:
+    """Yield a part for each bulk value of an instance; its values are read apart from the walk."""
+    steps = walk(stored(context.archive, one), encoding_of(one.transfer_syntax_uid), signed=signed(context, one))
+    declared = f"{media.OCTETS}; transfer-syntax={leaves_as(one)}"
+    for path, step in placed(steps):
+        if is_bulk(step):
+            pieces = _value(context, one, stored(context.archive, one), step)
+            yield body.part(declared, pieces, location="/".join((bulk_url(context, one), *path)))
+
+
+# ------------------------------------------------------------------------------------------------------- one value
 def _step(context: ApiContext, one: InstanceRecord, source: Source, path: str) -> Step:
     """Return where a value lies; `CatalogueUnknown` where there is none at this path."""
     found = None

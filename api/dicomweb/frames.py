@@ -50,6 +50,7 @@ _ANSWERS: Final = answers(
     problems=(404, 406),
     also={304: "Not Modified"},
 )
+_MANY: Final = answers(_VALUES, problems=(404, 406), also={304: "Not Modified"})
 _ANY_TYPE: Final = frozenset({"", "*/*"})
 
 
@@ -85,6 +86,18 @@ def retrieve_frames(
     return held or _frames(context, request, _Asked(one, places, given, tag), numbers)
 
 
+@router.api_route("/studies/{study}/pixeldata", methods=["GET", "HEAD"], responses=_MANY)
+def retrieve_study_pixels(context: Context, request: Request, study: StudyPath) -> Response:
+    """Retrieve the pixel data of a study, instance by instance."""
+    return _pixels_of(context, request, instances_of(context, study))
+
+
+@router.api_route("/studies/{study}/series/{series}/pixeldata", methods=["GET", "HEAD"], responses=_MANY)
+def retrieve_series_pixels(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
+    """Retrieve the pixel data of a series, instance by instance."""
+    return _pixels_of(context, request, instances_of(context, study, series))
+
+
 @router.api_route(f"{_INSTANCE}/pixeldata", methods=["GET", "HEAD"], responses=_ANSWERS)
 def retrieve_pixels(
     context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath
@@ -106,6 +119,37 @@ def retrieve_pixels(
     body = Related(given.media_type, tag)
     part = body.part(_declared(given), pieces, location=f"{instance_url(context, one)}/pixeldata")
     return stream(request, chain(part, body.last()), body.media_type, {"ETag": tag})
+
+
+def _pixels_of(context: ApiContext, request: Request, found: list[InstanceRecord]) -> Response:
+    """Answer with the pixels of those instances that have any, in one multipart; its type is that of the first."""
+    shown = [(one, places) for one in found if (places := context.atlas.places(context.archive, one)) is not None]
+    if not shown:
+        raise CatalogueUnknown("there are no frames here")
+    given = [_negotiated(request, one, places, alone=False) for one, places in shown]
+    tag = strong_tag(context, f"{given}", [one for one, _ in shown], "pixeldata")
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    body = Related(given[0].media_type, tag)
+    parts = (
+        _parts(context, body, _Asked(one, places, form, tag)) for (one, places), form in zip(shown, given, strict=True)
+    )
+    pieces = chain(chain.from_iterable(chain.from_iterable(parts)), body.last())
+    return stream(request, pieces, body.media_type, {"ETag": tag})
+
+
+def _parts(context: ApiContext, body: Related, asked: _Asked) -> Iterator[Iterator[bytes]]:
+    """Yield an instance's pixels: native as one value, encapsulated frame by frame."""
+    one, places, given, _ = asked
+    read, _ = reader(context.archive, one)
+    url = instance_url(context, one)
+    if places.is_native and not given.encoder:
+        yield body.part(_declared(given), whole_value(read, places), location=f"{url}/pixeldata")
+        return
+    for number in range(1, places.count + 1):
+        pieces = _pieces(context, read, places, number, given)
+        yield body.part(_declared(given), pieces, location=f"{url}/frames/{number}")
 
 
 def numbers_of(frames: str) -> list[int]:

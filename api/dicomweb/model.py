@@ -126,10 +126,17 @@ def _value(source: Source, step: Step, place: _Place) -> Element:
         return {"vr": "OB" if step.tag in PIXELS else step.vr, "BulkDataURI": place.uri(step.tag)}
     if step.length == 0:
         return {"vr": step.vr}
-    if step.tag in PIXELS or (step.length > BULK_BYTES and step.vr in _BULK_VRS):
+    if is_bulk(step):
         return {"vr": step.vr, "BulkDataURI": place.uri(step.tag)}
     vr = _true_vr(step)
     return _READERS.get(vr, _inline)(vr, b"".join(value_pieces(source, step)), place.encodings)
+
+
+def is_bulk(step: Step) -> bool:
+    """Tell whether metadata give a step's value as a BulkDataURI."""
+    if step.kind is not Kind.VALUE or not step.length:
+        return step.kind is Kind.ENCAPSULATED
+    return step.tag in PIXELS or (step.length > BULK_BYTES and step.vr in _BULK_VRS)
 
 
 def _true_vr(step: Step) -> str:
@@ -142,6 +149,11 @@ def _true_vr(step: Step) -> str:
 
 def find(steps: Iterator[Step], path: tuple[str, ...]) -> Step | None:
     """Return the step of the value that a bulk data path names, None where there is none."""
+    return next((step for place, step in placed(steps) if place == path), None)
+
+
+def placed(steps: Iterator[Step]) -> Iterator[tuple[tuple[str, ...], Step]]:
+    """Yield the values among steps, each with its bulk data path."""
     trail: list[str] = []
     count: list[int] = []
     for step in steps:
@@ -153,11 +165,9 @@ def find(steps: Iterator[Step], path: tuple[str, ...]) -> Step | None:
         elif step.kind is Kind.SEQUENCE_END:
             trail.pop()
             count.pop()
-        elif step.kind in {Kind.VALUE, Kind.ENCAPSULATED} and path[-1] == f"{step.tag:08X}":
+        elif step.kind in {Kind.VALUE, Kind.ENCAPSULATED}:
             above = [part for pair in zip(trail, map(str, count), strict=True) for part in pair]
-            if (*above, path[-1]) == path:
-                return step
-    return None
+            yield (*above, f"{step.tag:08X}"), step
 
 
 # ------------------------------------------------------------------------------------------------ VR -> JSON values
