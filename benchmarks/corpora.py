@@ -42,6 +42,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "ct": Recipe(modality="CT", sop_class_uid=CTImageStorage, matrix=512, studies=4, instances=250),
+    "series": Recipe(modality="CT", sop_class_uid=CTImageStorage, matrix=512, studies=1, instances=600),
     "tiny": Recipe(modality="CT", sop_class_uid=CTImageStorage, matrix=16, studies=25, instances=200),
     "dx": Recipe(
         modality="DX", sop_class_uid=DigitalXRayImageStorageForPresentation, matrix=2048, studies=60, instances=1
@@ -49,7 +50,7 @@ RECIPES: Mapping[str, Recipe] = {
 }
 """Long enough to be in the steady state: 0.53 GB, 5000 headers, 0.5 GB."""
 
-SMALL: Mapping[str, tuple[int, int]] = {"ct": (4, 10), "tiny": (4, 50), "dx": (4, 1)}
+SMALL: Mapping[str, tuple[int, int]] = {"ct": (4, 10), "series": (1, 30), "tiny": (4, 50), "dx": (4, 1)}
 """Studies and instances of a smoke run."""
 
 _FAMILY = ("Nguyễn", "Trần", "Lê", "Phạm", "Huỳnh", "Võ", "Đặng", "Bùi", "Đỗ", "Ngô")
@@ -228,6 +229,22 @@ def make_long(folder: Path, *, number: int, pixel_bytes: int, seed: int = 1) -> 
                 file.truncate(file.tell() + pixel_bytes)
     size = sum(path.stat().st_size for files in written.values() for path in files)
     return Corpus(name="long", studies=written, instances=frozenset(uids), size_bytes=size)
+
+
+def make_multiframe(folder: Path, *, frames: int, seed: int = 1) -> Corpus:
+    """Write one instance of many native frames of 512 KiB, each of which begins with its number."""
+    recipe = Recipe(modality="CT", sop_class_uid=CTImageStorage, matrix=512, studies=1, instances=1)
+    path = folder / f"multiframe-{frames}-seed{seed}" / "00000.dcm"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        [content] = _study(recipe, "multiframe", seed, 0, 1)
+        content.NumberOfFrames = frames
+        first = content.PixelData
+        content.PixelData = b"".join(number.to_bytes(4, "little") + first[4:] for number in range(1, frames + 1))
+        content.save_as(path, enforce_file_format=True)
+    uid = _uid(seed, "multiframe", 0)
+    instances = frozenset({_uid(seed, "multiframe", 0, 0)})
+    return Corpus(name="multiframe", studies={uid: (path,)}, instances=instances, size_bytes=path.stat().st_size)
 
 
 def _study(recipe: Recipe, name: str, seed: int, study: int, instances: int) -> Iterator[Dataset]:

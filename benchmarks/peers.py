@@ -90,8 +90,8 @@ class Peer(Contestant):
 
     @contextmanager
     def running(self, folder: Path) -> Iterator[list[int]]:
-        """Run the server on an empty `folder`, from its first answer on; yield what its cost is measured of."""
-        folder.mkdir(parents=True)
+        """Run the server on `folder`, from its first answer on; yield what its cost is measured of."""
+        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             behind = self.start_behind(folder, stack)
             program = Program(

@@ -152,7 +152,7 @@ def on_page(outcomes: Sequence[Outcome], where: Mapping[str, object]) -> str:
 
 
 def write_page(page: Path, table: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
-    """Put the table between its two marks on the page.
+    """Put a table between its two marks on the page.
 
     Raises
     ------

@@ -38,6 +38,8 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.cuts = 0
         """Connections that were cut so far."""
+        self.passed = dict.fromkeys(Way, 0)
+        """Bytes that have gone each way so far."""
 
     def __enter__(self) -> Line:
         threading.Thread(target=self._accept, name="line", daemon=True).start()
@@ -114,6 +116,7 @@ class Line:
     def _burn(self, way: Way, part: bytes) -> bytes:
         """Return what of the part gets through."""
         with self._lock:
+            self.passed[way] += len(part)
             if self._fuse is None or self._fuse[0] is not way:
                 return part
             left = self._fuse[1]

@@ -17,8 +17,8 @@ def available() -> str | None:
 
 @contextmanager
 def running_minio(folder: Path) -> Iterator[S3Server]:
-    """Run an empty single-drive MinIO below `folder`."""
-    (folder / "drive").mkdir(parents=True)
+    """Run a single-drive MinIO below `folder`, with what an earlier one left there."""
+    (folder / "drive").mkdir(parents=True, exist_ok=True)
     port, console = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     program = Program(
