@@ -49,8 +49,9 @@ async def _crossing(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
             ahead = asyncio.ensure_future(run_in_threadpool(batches.next))
             for piece in batch:
                 yield piece
-    finally:
-        ahead.cancel()  # where the client has gone
+    finally:  # where the client has gone, nobody asks what has become of it
+        ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
+        ahead.cancel()
 
 
 class _Batches:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
+import logging
 import signal
 import socket
 import subprocess
@@ -136,6 +138,30 @@ def test_a_rotten_object_cuts_a_study_instead_of_shortening_it(site: Site) -> No
         site.ask("GET", "/dicom-web/studies/2.25.1")
     assert b"2.25.1.1.1" in cut.value.partial
     assert b"2.25.1.1.2" not in cut.value.partial
+
+
+def test_clients_that_go_away_leave_nothing_open_and_nothing_to_tell(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    slices = [builders.part10(builders.ct_slice(number, size=512)) for number in range(1, 9)]
+    assert site.ask("POST", "/dicom-web/studies", body(slices), Content_Type=RELATED)[0] == 200
+
+    def open_objects() -> list[str]:
+        here = [str(path.resolve()) for path in Path("/proc/self/fd").iterdir()]
+        return [path for path in here if path.startswith(f"{site.objects}/objects")]
+
+    before = len(open_objects())
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", site.port)) as connection:
+            connection.sendall(b"GET /dicom-web/studies/2.25.1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 10
+    while len(open_objects()) > before and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.05)
+    assert len(open_objects()) == before
+    assert site.ask("GET", "/health/live")[0] == 200
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_head_answers_without_a_body(site: Site) -> None:
