@@ -46,7 +46,7 @@ class _Keeper:
         self._settings = settings
         self._database = database
         self._seen = 0
-        """The last change that a process of ours has had before it."""
+        """The last change up to which there is nothing left to make, as far as this process knows."""
         self._died = False
         """Whether our last process died, with a lease that nobody uses."""
         self.loop = Loop("extracts", self.step, every_s=_LOOK_S)
@@ -78,6 +78,11 @@ class _Keeper:
             run, position = upkeep.last(tx, KIND), Position.of(tx, KIND)
             if run is not None and run.lease_until is not None and run.lease_until > utc_now() and not self._died:
                 return False
-            is_old_left = self._seen > 0 and position is not None and position.old > 0
-            done = max(self._seen, position.new) if position is not None and self._seen else 0
-            return is_old_left or changes.next_of(tx, CAUSE, after=done) is not None
+            last = changes.last_seq(tx)
+            if self._seen and position is not None and position.old:
+                return True
+            done = max(self._seen, position.new) if self._seen and position is not None else self._seen
+            later = changes.next_of(tx, CAUSE, after=done)
+        if later is None:
+            self._seen = last
+        return later is not None
