@@ -18,6 +18,7 @@ from api.entries import Entry
 from api.page_text import PAGE
 from api.words import Language
 from api.worklist import page_of, page_tag
+from storage import names
 from storage.records import OrderPriority
 
 router = APIRouter(tags=["page"])
@@ -26,10 +27,22 @@ PER_PAGE: Final = 50
 LOCAL_TIME: Final = timezone(timedelta(hours=7))
 """Viet Nam: UTC+7 all year."""
 
+_TURNS: Final = dict.fromkeys(
+    (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
+)
+"""Characters that turn the direction of what follows: in a name they would show another one (R-28)."""
+
+
+def _straight(value: object) -> object:
+    """Show a turn as a character that cannot be shown; letters themselves know their direction."""
+    return value.translate(_TURNS) if isinstance(value, str) else value
+
+
 _environment: Final = Environment(
     loader=FileSystemLoader(Path(str(files("web"))) / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=_straight,
     trim_blocks=True,
     lstrip_blocks=True,
 )
@@ -99,7 +112,7 @@ def _row(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
         "urgency": entry["urgency"],
         "urgency_text": words.URGENCIES[entry["urgency"]][language],
         "wait": _wait(entry, now, language),
-        "name": _display_name(patient["patient_name"]) or PAGE["no_name"][language],
+        "name": names.shown(patient["patient_name"]) or PAGE["no_name"][language],
         "age": _age(patient["patient_birth_date"], now, language),
         "sex": _SEXES.get(patient["patient_sex"] or "", PAGE["sex_unknown"])[language],
         "patient_id": patient["patient_id"] or PAGE["no_id"][language],
@@ -204,11 +217,6 @@ def _decimal(number: float, language: Language) -> str:
 
 def _local(time: datetime) -> str:
     return time.astimezone(LOCAL_TIME).strftime("%d/%m/%Y %H:%M")
-
-
-def _display_name(name: str | None) -> str:
-    """Return a person name's first group, its components from left to right."""
-    return " ".join((name or "").partition("=")[0].replace("^", " ").split())
 
 
 def _age(birth_date: str | None, now: datetime, language: Language) -> str:

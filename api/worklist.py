@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -17,12 +17,15 @@ router = APIRouter(prefix="/api", tags=["worklist"])
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+Order = Annotated[Literal["reading", "name"], Query()]
 
 
 @router.api_route("/worklist", methods=["GET", "HEAD"], responses={304: {"description": "Not Modified"}})
-def list_entries(context: Context, request: Request, limit: Limit = 100, offset: Offset = 0) -> Response:
-    """Return studies in the order to read them, each with why it stands where it stands."""
-    page = page_of(context, limit=limit, offset=offset)
+def list_entries(
+    context: Context, request: Request, limit: Limit = 100, offset: Offset = 0, order: Order = "reading"
+) -> Response:
+    """Return studies in the order to read them, each with why it stands where it stands; or by patient name."""
+    page = page_of(context, limit=limit, offset=offset, by_name=order == "name")
     tag = page_tag(page)
     body = {"as_of": context.clock(), **page}
     return unchanged(request, tag) or as_json(body, headers={"ETag": tag})
@@ -47,13 +50,14 @@ def changes_since(
     return as_json({"changes": found, "cursor": found[-1].seq if found else since})
 
 
-def page_of(context: ApiContext, *, limit: int, offset: int) -> dict[str, Any]:
-    """Return a page of the worklist with the cursor from which to follow it."""
+def page_of(context: ApiContext, *, limit: int, offset: int, by_name: bool = False) -> dict[str, Any]:
+    """Return a page of the worklist with the cursor from which to follow it; by name, no entry tells a place."""
     with context.archive.database.read() as tx:
         cursor = changes.last_seq(tx)  # read first: a change seen twice is harmless, one missed is not
         total = worklist.count(tx)
-        entries = worklist.page(tx, targets=TARGETS, limit=limit, offset=offset)
-    rows = [as_entry(entry, context, place=place) for place, entry in enumerate(entries, start=offset + 1)]
+        entries = worklist.page(tx, targets=TARGETS, limit=limit, offset=offset, by_name=by_name)
+    places = [None if by_name else place for place in range(offset + 1, offset + 1 + len(entries))]
+    rows = [as_entry(entry, context, place=place) for entry, place in zip(entries, places, strict=True)]
     return {"cursor": cursor, "total": total, "limit": limit, "offset": offset, "entries": rows}
 
 

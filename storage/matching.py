@@ -52,6 +52,8 @@ class Match:
 
     keyword: str
     value: str
+    fuzzy: bool = False
+    """Match a name also by the beginnings of its words, in any order (PS3.4 C.2.2.2.1.1, PS3.18 8.3.4.2)."""
 
 
 Rule = Callable[[str, "Transaction"], Condition | None]
@@ -115,6 +117,24 @@ def _name(column: sa.Column[Any], keyword: str = "") -> Rule:
         return named
 
     return condition
+
+
+def words_of(value: str) -> list[str]:
+    """Return the words of a name key, folded."""
+    return re.sub(r"[*?=]", " ", fold(value)).split()
+
+
+def fuzzily(keyword: str, value: str, tx: Transaction) -> Condition | None:
+    """Match a name literally, or by its words: each begins one of the name's, in any order and any group."""
+    literal = KEYS[keyword][1](value, tx)
+    if literal is None or keyword not in FUZZY:
+        return literal
+    dialect = tx.dialect.name
+    worded = (
+        sa.or_(*(Pattern(f"{lead}{word}*").on(FUZZY[keyword], dialect) for lead in ("", "* ", "*=")))
+        for word in words_of(value)
+    )
+    return sa.or_(literal, sa.and_(*worded))
 
 
 def _has_text(tag: int, pattern: Pattern, dialect: str) -> Condition:
@@ -241,6 +261,12 @@ KEYS: Final[Mapping[str, tuple[Level, Rule]]] = {
 }
 """keyword -> the level it belongs to, and how it matches."""
 
+
+FUZZY: Final[Mapping[str, sa.Column[Any]]] = {
+    "PatientName": _studies.c.patient_name_folded,
+    "ReferringPhysicianName": _studies.c.referring_physician_name_folded,
+}
+"""The names that can be matched by their words, and where."""
 
 TAGS: Final[Mapping[str, int]] = {
     "PatientName": 0x00100010,

@@ -6,11 +6,8 @@ A name has up to three component groups, divided by ``=``: in letters, in ideogr
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
-
-FOLDED: Final = {"patient_name": "patient_name_folded", "referring_physician_name": "referring_physician_name_folded"}
-"""The names that a study is found by, and where the catalogue keeps them folded."""
 
 MOST_LETTERS: Final = 256
 """What is kept of a folded name: three groups of 64 letters (PS3.5 6.2), and some."""
@@ -56,9 +53,64 @@ def _is_kept(letter: str) -> bool:
     return unicodedata.combining(letter) not in _MARKS and unicodedata.category(letter) != "Cf"
 
 
-def folded(told: Mapping[str, Any]) -> dict[str, str]:
-    """Return, of what a study is told, its names as they are found."""
-    return {column: fold(told[name]) for name, column in FOLDED.items() if name in told}
+def shown(name: str | None) -> str:
+    """Return a name's first group that holds something, its components from left to right; empty where none does.
+
+    >>> shown("=山田^太郎")
+    '山田 太郎'
+    """
+    groups = (" ".join(group.replace("^", " ").split()) for group in (name or "").split("="))
+    return next(filter(None, groups), "")
+
+
+# ------------------------------------------------------------------------------------------------------ their order
+_ALPHABET: Final = "aăâbcdđeêfghijklmnoôơpqrstuưvwxyz"
+_PLACES: Final = {letter: chr(ord("A") + place) for place, letter in enumerate(_ALPHABET)}
+_TONES: Final = {"\N{COMBINING GRAVE ACCENT}": "1", "\N{COMBINING HOOK ABOVE}": "2", "\N{COMBINING TILDE}": "3"} | {
+    "\N{COMBINING ACUTE ACCENT}": "4",
+    "\N{COMBINING DOT BELOW}": "5",
+}
+"""In the order of Vietnamese dictionaries; a syllable without a mark comes first."""
+
+
+def order_of(name: str) -> str:
+    """Return what puts a name into its place in a Vietnamese list, compared byte by byte.
+
+    By the given name, which is the last word, then those between, then the family's; letter by letter of the
+    Vietnamese alphabet, and only then by tone.  What is no Latin letter comes after those, by its code.
+    """
+    family, *rest = shown(name).translate(_LETTERS_ALIKE).casefold().split() or [""]
+    words = [*rest[-1:], *rest[:-1], family]
+    letters = " ".join("".join(map(_place, _toneless(word))) for word in words)
+    tones = " ".join("".join(_TONES.get(mark, "") for mark in unicodedata.normalize("NFD", word)) for word in words)
+    return f"{letters}\t{tones}"[:MOST_LETTERS]
+
+
+_LETTERS_ALIKE: Final = str.maketrans(dict.fromkeys("ÐƉ", "Đ") | dict.fromkeys("ðɖ", "đ"))
+
+
+def _toneless(word: str) -> str:
+    marks = unicodedata.normalize("NFD", word)
+    return unicodedata.normalize("NFC", "".join(mark for mark in marks if mark not in _TONES))
+
+
+def _place(letter: str) -> str:
+    """Return a letter's place in the alphabet; that of its base letter where it stands in none."""
+    return _PLACES.get(letter) or _PLACES.get(unicodedata.normalize("NFD", letter)[0], letter)
+
+
+# ------------------------------------------------------------------------------------------------ in the catalogue
+FOUND_BY: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
+    "patient_name_folded": ("patient_name", fold),
+    "patient_name_order": ("patient_name", order_of),
+    "referring_physician_name_folded": ("referring_physician_name", fold),
+}
+"""The columns by which studies are found and put in order, of which name each is made, and how."""
+
+
+def found_by(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return, for the names among what a study is told, what it is found by."""
+    return {column: make(told[name]) for column, (name, make) in FOUND_BY.items() if name in told}
 
 
 def writings(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from storage.catalog import modalities, texts
-from storage.matching import KEYS, TAGS, groups_of, is_universal, patterns_of, with_any
+from storage.matching import FUZZY, KEYS, TAGS, Match, groups_of, is_universal, patterns_of, with_any, words_of
 from storage.names import MOST_LETTERS
 from storage.wildcards import Pattern
 
@@ -24,8 +24,12 @@ _LOOKED_UP: Final = ("StudyInstanceUID", "PatientID", "AccessionNumber")
 """A single value of these has an index of its own."""
 
 
-def few_studies(tx: Transaction, keys: _Keys, page_end: int) -> list[int] | None:
-    """Return the studies to which a key narrows the search, of which `page_end` are wanted; None where none does."""
+def few_studies(tx: Transaction, keys: _Keys, page_end: int, *, newest_first: bool) -> list[int] | None:
+    """Return the studies to which a key narrows the search, of which `page_end` are wanted; None where none does.
+
+    `newest_first` says that the studies themselves are asked for, in that order: only then are those of the page all
+    that is needed of them.
+    """
     if any(keys.get(keyword) and not Pattern(keys[keyword]).wildcards for keyword in _LOOKED_UP):
         return None
     told = [keyword for keyword in _NARROWS if not is_universal(keys.get(keyword, ""))]
@@ -33,7 +37,14 @@ def few_studies(tx: Transaction, keys: _Keys, page_end: int) -> list[int] | None
         most = texts.worth_naming(tx, page_end)
         named = (_NARROWS[keyword](tx, keyword, keys, most) for keyword in told)
         return next((found for found in named if found is not None), None)
-    return _by_modalities(tx, "ModalitiesInStudy", keys, page_end) if keys.get("ModalitiesInStudy") else None
+    return _by_modalities(tx, keys, page_end) if newest_first and keys.get("ModalitiesInStudy") else None
+
+
+def sought(match: Match) -> str:
+    """Return a key's value; of a name that is matched by its words, what all that match hold: the longest of them."""
+    if not match.fuzzy or match.keyword not in FUZZY or is_universal(match.value):
+        return match.value
+    return f"*{max(words_of(match.value), key=len, default='')}*"
 
 
 def _by_name(tx: Transaction, keyword: str, keys: _Keys, most: int) -> list[int] | None:
@@ -53,10 +64,10 @@ def _by_text(tx: Transaction, keyword: str, keys: _Keys, most: int) -> list[int]
     return sorted(found)
 
 
-def _by_modalities(tx: Transaction, keyword: str, keys: _Keys, page_end: int) -> list[int] | None:
+def _by_modalities(tx: Transaction, keys: _Keys, page_end: int) -> list[int] | None:
     """Name the studies up to the end of the page, where modalities and date are all that is asked for."""
-    others = [other for other, value in keys.items() if other not in {keyword, "StudyDate"} and value.strip("*")]
-    wanted = [Pattern(part) for part in keys[keyword].split("\\")]
+    others = [key for key, value in keys.items() if key not in {"ModalitiesInStudy", "StudyDate"} and value.strip("*")]
+    wanted = [Pattern(part) for part in keys["ModalitiesInStudy"].split("\\")]
     if others or page_end > _DEEPEST or any(is_universal(pattern.text) for pattern in wanted):
         return None
     known = modalities.combinations(tx)

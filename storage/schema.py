@@ -55,6 +55,7 @@ studies = sa.Table(
     sa.Column("issuer_of_patient_id", sa.Text),
     sa.Column("patient_name", sa.Text),
     sa.Column("patient_name_folded", _Text),
+    sa.Column("patient_name_order", _Text),
     sa.Column("patient_birth_date", sa.Text),
     sa.Column("patient_sex", sa.Text),
     sa.Column("identity_conflict", sa.Boolean, nullable=False, default=False),
@@ -89,6 +90,7 @@ studies = sa.Table(
     sa.Index("ix_studies_patient_id_study_date", "patient_id", "study_date"),
     # the order of a search's answers, with the name that most searches look at on the way
     sa.Index("ix_studies_study_date_id", "study_date", "id", "patient_name_folded"),
+    sa.Index("ix_studies_patient_name_order_id", "patient_name_order", "id"),
     sa.Index("ix_studies_modalities_study_date_id", "modalities", "study_date", "id"),
     sa.Index("ix_studies_state_quiet_until", "state", "quiet_until"),
     sa.Index("ix_studies_due_at", "due_at"),

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from storage import narrowing, schema
 from storage.catalog import studies as catalogue
-from storage.matching import KEYS, Level, Match, MatchRejected, supported
+from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, supported
 from storage.wildcards import Condition
 
 if TYPE_CHECKING:
@@ -77,18 +77,31 @@ def studies(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: in
     return [catalogue.as_study(row) for row in _rows(tx, sa.select(_studies), matches, limit, offset)]
 
 
-def study_rows(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0) -> Sequence[sa.Row[Any]]:
-    """Return of the matching studies, as `studies` does, what an answer tells: `FACTS`, under these names."""
-    return _rows(tx, _FACTS, matches, limit, offset)
-
-
-def _rows(
-    tx: Transaction, columns: sa.Select[Any], matches: Iterable[Match], limit: int, offset: int
+def study_rows(
+    tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0, by_name: bool = False
 ) -> Sequence[sa.Row[Any]]:
-    conditions = _conditions(tx, matches, Level.STUDY, offset + limit)
+    """Return of the matching studies, as `studies` does, what an answer tells: `FACTS`, under these names.
+
+    `by_name` gives them as a Vietnamese list of patients, those without a name last.
+    """
+    return _rows(tx, _FACTS, matches, limit, offset, _BY_NAME if by_name else _NEWEST_FIRST)
+
+
+_NEWEST_FIRST = (_studies.c.study_date.desc().nulls_last(), _studies.c.id.desc())
+_BY_NAME = (_studies.c.patient_name_order.nulls_last(), _studies.c.id)
+
+
+def _rows(  # noqa: PLR0917 - one query
+    tx: Transaction,
+    columns: sa.Select[Any],
+    matches: Iterable[Match],
+    limit: int,
+    offset: int,
+    order: Sequence[sa.ColumnElement[Any]] = _NEWEST_FIRST,
+) -> Sequence[sa.Row[Any]]:
+    conditions = _conditions(tx, matches, Level.STUDY, offset + limit, newest_first=order is _NEWEST_FIRST)
     if conditions is None:
         return []
-    order = (_studies.c.study_date.desc().nulls_last(), _studies.c.id.desc())
     return tx.execute(columns.where(*conditions).order_by(*order).limit(limit).offset(offset)).all()
 
 
@@ -135,14 +148,22 @@ def count(tx: Transaction, matches: Iterable[Match], level: Level, *, most: int 
     return int(tx.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
 
 
-def _conditions(tx: Transaction, matches: Iterable[Match], level: Level, page_end: int) -> Sequence[Condition] | None:
+def _conditions(
+    tx: Transaction, matches: Iterable[Match], level: Level, page_end: int, *, newest_first: bool = False
+) -> Sequence[Condition] | None:
     """Return what has to hold of a row; None where it is known already that none matches."""
-    keys = [(match.keyword, match.value) for match in matches]
-    if any(KEYS[keyword][0] > level for keyword, _ in keys):
+    asked = list(matches)
+    if any(KEYS[match.keyword][0] > level for match in asked):
         raise MatchRejected("a key belongs to a level below the one that is asked for")
-    found = [KEYS[keyword][1](value, tx) for keyword, value in keys]
+    found = [
+        fuzzily(match.keyword, match.value, tx) if match.fuzzy else KEYS[match.keyword][1](match.value, tx)
+        for match in asked
+    ]
     conditions = [condition for condition in found if condition is not None]
-    few = narrowing.few_studies(tx, dict(keys), page_end) if conditions else None
+    if not conditions:
+        return conditions
+    keys = {match.keyword: narrowing.sought(match) for match in asked}
+    few = narrowing.few_studies(tx, keys, page_end, newest_first=newest_first)
     if few is None:
         return [catalogue.IN_SIGHT, *conditions]
     return [_is_among(few, tx.dialect.name), catalogue.IN_SIGHT, *conditions] if few else None

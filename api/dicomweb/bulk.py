@@ -110,7 +110,9 @@ def _all(context: ApiContext, request: Request, found: list[InstanceRecord]) -> 
 
 def _parts(context: ApiContext, body: Related, one: InstanceRecord) -> Iterator[Iterator[bytes]]:
     """Yield a part for each bulk value of an instance; its values are read apart from the walk."""
-    steps = walk(stored(context.archive, one), encoding_of(one.transfer_syntax_uid), signed=signed(context, one))
+    steps = walk(
+        stored(context.archive, one), encoding_of(one.transfer_syntax_uid), signed=signed(context.archive, one)
+    )
     declared = f"{media.OCTETS}; transfer-syntax={leaves_as(one)}"
     for path, step in placed(steps):
         if is_bulk(step):

@@ -39,8 +39,10 @@ MAX_FIELDS: Final = 256
 _UNSIGNED: Final = re.compile(r"\d{1,15}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
-_UNSUPPORTED: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
-_RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_UNSUPPORTED})
+_FUZZY: Final = "fuzzymatching"
+_SWITCHES: Final = (_FUZZY, "emptyvaluematching", "multiplevaluematching")
+_ORDER: Final = "orderby"
+_RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_SWITCHES})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,8 @@ class Query:
     included: frozenset[str] = frozenset()
     """What ``includefield`` names, ``all`` among it."""
     warnings: tuple[str, ...] = ()
+    by_name: bool = False
+    """Studies as a list of patients, not the newest first."""
 
 
 # ------------------------------------------------------------------------------------------------------ routes
@@ -117,7 +121,10 @@ def search_instances(context: Context, request: Request, study: StudyPath, serie
 
 def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
     offer = media.choose(request, FORMS).offer
-    query = read_query(request.query_params.multi_items(), search.supported(level), path)
+    items = request.query_params.multi_items()
+    by_name = _is_by_name(items, level)
+    asked = [(name, value) for name, value in items if name != _ORDER]
+    query = replace(read_query(asked, search.supported(level), path, fuzzy=True), by_name=by_name)
     with context.archive.database.read() as tx:
         _check_reach(tx, query, level)
         found = _SEARCHES[level](tx, query, context.dicomweb_url)
@@ -147,9 +154,16 @@ def _with_rest(tx: Transaction, query: Query, found: int, level: Level) -> Query
 
 # ------------------------------------------------------------------------------------------------------ the query
 def read_query(
-    items: Sequence[tuple[str, str]], supported: Container[str], path: Mapping[str, str], *, most: int | None = None
+    items: Sequence[tuple[str, str]],
+    supported: Container[str],
+    path: Mapping[str, str],
+    *,
+    most: int | None = None,
+    fuzzy: bool = False,
 ) -> Query:
     """Return what a query string asks for, within what the path names already, and `most` answers.
+
+    `fuzzy` tells whether names can be found by their words too.
 
     Raises
     ------
@@ -159,7 +173,8 @@ def read_query(
     """
     _check(items)
     values = dict(path)
-    warnings = [_literal(name) for name, value in items if name in _UNSUPPORTED and value.lower() == "true"]
+    switched = {name for name, value in items if name in _SWITCHES and value.lower() == "true"}
+    warnings = [_literal(name) for name in _SWITCHES if name in switched and not (fuzzy and name == _FUZZY)]
     for name, value in items:
         if name in _RESERVED:
             continue
@@ -181,8 +196,9 @@ def read_query(
     included = [field if field == "all" else _keyword(field) for field in named]  # a name of no attribute is a mistake
     most = MAX_RESULTS if most is None else most
     limit = _unsigned(items, "limit", most)
+    loosely = fuzzy and _FUZZY in switched
     return Query(
-        matches=tuple(Match(keyword=keyword, value=value) for keyword, value in values.items()),
+        matches=tuple(Match(keyword=keyword, value=value, fuzzy=loosely) for keyword, value in values.items()),
         limit=min(limit, most),
         offset=_unsigned(items, "offset", 0),
         named=frozenset(path),
@@ -196,8 +212,16 @@ def _check(items: Sequence[tuple[str, str]]) -> None:
         raise ParameterRejected(f"more than {MAX_KEYS} query parameters")
     if any(_CONTROL.search(value) for _, value in items):
         raise ParameterRejected("a query parameter holds control characters")
-    if any(name in _UNSUPPORTED and value.lower() not in {"true", "false"} for name, value in items):
-        raise ParameterRejected(f"{', '.join(_UNSUPPORTED)} are true or false")
+    if any(name in _SWITCHES and value.lower() not in {"true", "false"} for name, value in items):
+        raise ParameterRejected(f"{', '.join(_SWITCHES)} are true or false")
+
+
+def _is_by_name(items: Sequence[tuple[str, str]], level: Level) -> bool:
+    """Read ``orderby``, an extension: studies by patient name; anything else is refused rather than not done."""
+    given = [value for name, value in items if name == _ORDER]
+    if given and (given != ["PatientName"] or level is not Level.STUDY):
+        raise ParameterRejected("orderby takes PatientName, once, for studies")
+    return bool(given)
 
 
 def _literal(name: str) -> str:
@@ -239,7 +263,7 @@ def _tag(keyword: str) -> int:
 
 # ------------------------------------------------------------------------------------------------------ the answers
 def _studies(tx: Transaction, query: Query, base: str) -> list[DataSet]:
-    found = search.study_rows(tx, query.matches, limit=query.limit, offset=query.offset)
+    found = search.study_rows(tx, query.matches, limit=query.limit, offset=query.offset, by_name=query.by_name)
     return [_STUDY.of(row, f"{base}/studies/{row[0]}") for row in found]
 
 

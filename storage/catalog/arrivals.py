@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from storage import schema
 from storage.catalog import changes, hidden, rejections
 from storage.catalog.upsert import insert_new
-from storage.names import folded
+from storage.names import found_by
 from storage.records import (
     STUDY_TRANSITIONS,
     Arrival,
@@ -398,7 +398,7 @@ def _tell_study(tx: Transaction, study: Any, arrivals: list[Arrival]) -> None:  
     """Write what the study's row lacks and an arrival has: with the first instance, and rarely later."""
     told = _first_told(study, arrivals, STUDY_FACTS)
     if told:
-        tx.execute(sa.update(_studies).where(_studies.c.id == study.id), told | folded(told))
+        tx.execute(sa.update(_studies).where(_studies.c.id == study.id), told | found_by(told))
 
 
 def _series_wanted(new: Mapping[StudyUid, list[Arrival]]) -> dict[str, Any]:

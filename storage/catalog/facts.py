@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import arrivals
-from storage.names import FOLDED, folded
+from storage.names import FOUND_BY, found_by
 
 if TYPE_CHECKING:
     from storage.database import Transaction
@@ -19,7 +19,7 @@ _studies = schema.studies
 
 def forget(tx: Transaction, study: StudyUid) -> None:
     """Forget what was told of a study: the next instance tells it."""
-    facts = dict.fromkeys((*arrivals.STUDY_FACTS, *FOLDED.values()))
+    facts = dict.fromkeys((*arrivals.STUDY_FACTS, *FOUND_BY))
     this = _studies.c.study_instance_uid == study
     tx.execute(sa.update(_studies).where(this).values(**facts, identity_conflict=False))
 
@@ -29,4 +29,4 @@ def tell(tx: Transaction, header: Header) -> None:
     told = {name: value for name in arrivals.STUDY_FACTS if (value := getattr(header, name)) is not None}
     if told:
         this = _studies.c.study_instance_uid == header.study_instance_uid
-        tx.execute(sa.update(_studies).where(this).values(**told, **folded(told)))
+        tx.execute(sa.update(_studies).where(this).values(**told, **found_by(told)))

@@ -34,14 +34,21 @@ _MICROSECONDS = 1_000_000
 
 
 def page(
-    tx: Transaction, *, targets: Mapping[OrderPriority, timedelta], limit: int, offset: int = 0
+    tx: Transaction,
+    *,
+    targets: Mapping[OrderPriority, timedelta],
+    limit: int,
+    offset: int = 0,
+    by_name: bool = False,
 ) -> list[WorklistEntry]:
     """Return entries in reading order: a person's STAT first, then `due_at`, then `ready_at`.
 
     A study that is still receiving for the first time has no `due_at`; it stands where its order and arrival would
-    put it, so that it is seen even where nothing ever completes it.
+    put it, so that it is seen even where nothing ever completes it.  `by_name` gives them as a Vietnamese list of
+    names, those without a name last.
     """
-    query = sa.select(_studies).where(studies.IN_SIGHT).order_by(*_reading_order(targets))
+    order = (_studies.c.patient_name_order.nulls_last(), _studies.c.id) if by_name else _reading_order(targets)
+    query = sa.select(_studies).where(studies.IN_SIGHT).order_by(*order)
     rows = tx.execute(query.limit(limit).offset(offset))
     return _entries(tx, [studies.as_study(row) for row in rows])
 

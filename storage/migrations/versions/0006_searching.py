@@ -3,10 +3,12 @@
 Revision 0006, after 0005.
 """
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 from alembic import op
 
-from storage.names import fold
+from storage.names import fold, order_of
 
 
 revision = '0006'
@@ -33,15 +35,16 @@ BYTEWISE = (
 
 
 def upgrade() -> None:
-    op.add_column('studies', sa.Column('referring_physician_name_folded', sa.Text(), nullable=True))
     bind = op.get_bind()
+    postgres = bind.dialect.name == 'postgresql'
+    text = sa.Text(collation='C') if postgres else sa.Text()
+    op.add_column('studies', sa.Column('referring_physician_name_folded', text, nullable=True))
+    op.add_column('studies', sa.Column('patient_name_order', text, nullable=True))
     _fold_anew(bind)
     op.drop_index('ix_studies_patient_name_folded', table_name='studies')
     op.drop_index('ix_studies_study_date', table_name='studies')
-    postgres = bind.dialect.name == 'postgresql'
-    text = sa.Text(collation='C') if postgres else sa.Text()
     if postgres:
-        types = ', '.join(f'ALTER COLUMN {name} TYPE text COLLATE "C"' for name in (*BYTEWISE, NAMES[1][1]))
+        types = ', '.join(f'ALTER COLUMN {name} TYPE text COLLATE "C"' for name in BYTEWISE)
         op.execute(f'ALTER TABLE studies {types}')
         # as the answers are ordered: the newest first, those without a date last
         op.execute(
@@ -53,6 +56,7 @@ def upgrade() -> None:
     else:
         op.create_index('ix_studies_study_date_id', 'studies', ['study_date', 'id', 'patient_name_folded'])
         op.create_index('ix_studies_modalities_study_date_id', 'studies', ['modalities', 'study_date', 'id'])
+    op.create_index('ix_studies_patient_name_order_id', 'studies', ['patient_name_order', 'id'])
     op.create_table('study_texts',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('study_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -69,25 +73,31 @@ def upgrade() -> None:
 
 
 def _fold_anew(bind: sa.Connection) -> None:
-    studies = sa.table(
-        'studies', *map(sa.column, ('id', 'patient_name', 'referring_physician_name', *(name for _, name in NAMES)))
-    )
+    made = ('patient_name_folded', 'patient_name_order', 'referring_physician_name_folded')
+    studies = sa.table('studies', *map(sa.column, ('id', 'patient_name', 'referring_physician_name', *made)))
     page = sa.select(studies).where(studies.c.id > sa.bindparam('after')).order_by(studies.c.id).limit(BATCH)
     change = sa.update(studies).where(studies.c.id == sa.bindparam('pk')).values(
-        patient_name_folded=sa.bindparam('patient'), referring_physician_name_folded=sa.bindparam('referring')
+        patient_name_folded=sa.bindparam('patient'),
+        patient_name_order=sa.bindparam('place'),
+        referring_physician_name_folded=sa.bindparam('referring'),
     )
     after = 0
     while rows := bind.execute(page, {'after': after}).all():
         after = rows[-1].id
         folded = [
-            {'pk': row.id, 'patient': _folded(row.patient_name), 'referring': _folded(row.referring_physician_name)}
+            {
+                'pk': row.id,
+                'patient': _made(fold, row.patient_name),
+                'place': _made(order_of, row.patient_name),
+                'referring': _made(fold, row.referring_physician_name),
+            }
             for row in rows
         ]
         bind.execute(change, folded)
 
 
-def _folded(name: str | None) -> str | None:
-    return None if name is None else fold(name)
+def _made(make: Callable[[str], str], name: str | None) -> str | None:
+    return None if name is None else make(name)
 
 
 def _texts(groups: str, study: str) -> str:
@@ -192,8 +202,10 @@ def downgrade() -> None:
             bind.exec_driver_sql(f'DROP TRIGGER IF EXISTS {trigger}')
         bind.exec_driver_sql('DROP TABLE IF EXISTS study_texts_trigrams')
     op.drop_table('study_texts')
+    op.drop_index('ix_studies_patient_name_order_id', table_name='studies')
     op.drop_index('ix_studies_modalities_study_date_id', table_name='studies')
     op.drop_index('ix_studies_study_date_id', table_name='studies')
     op.create_index('ix_studies_study_date', 'studies', ['study_date'])
     op.create_index('ix_studies_patient_name_folded', 'studies', ['patient_name_folded'])
     op.drop_column('studies', 'referring_physician_name_folded')
+    op.drop_column('studies', 'patient_name_order')

@@ -14,7 +14,7 @@ from api.dicomweb.model import BULK_BYTES
 from imaging.decoders import Limits
 from imaging.jobs import MAX_FRAME_BYTES
 from roi.settings import Settings
-from storage.matching import KEYS, MAX_WILDCARDS, Level
+from storage.matching import KEYS, MAX_LETTERS, MAX_LISTED, MAX_WILDCARDS, Level
 from storage.workitems import keys as workitem_keys
 from storage.workitems import worklist
 
@@ -35,6 +35,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
     for said in (
         f"An answer holds at most {qido.MAX_RESULTS} matches",
         f"{words[MAX_WILDCARDS]} at most",
+        f"Pages begin at {qido.MAX_OFFSET} matches at most",
+        f"A query has {qido.MAX_KEYS} parameters, a key {MAX_LETTERS} letters and {MAX_LISTED} UIDs at most",
         f"At most {stow.AT_ONCE} bodies",
         f"silent for {stow.SILENCE_S} s",
         f"less than {stow.LEAST_BYTES_PER_S // 1024} KiB a second",

@@ -9,9 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import ApiContext, create_app
-from api.page import _age, _display_name, _minutes, _preferred
+from api.page import _age, _minutes, _preferred
 from api.page_text import PAGE
 from storage.archive import Archive
+from storage.names import shown
 from tests import builders
 from tests.browser.scene import CHEST, HEAD, Scene, Told, fill
 from tests.unit.api.conftest import BASE
@@ -93,6 +94,16 @@ def test_every_row_says_what_ai_did(client: TestClient, archive: Archive, clock:
         assert said in text
 
 
+def test_characters_that_turn_the_direction_are_shown_as_such(client: TestClient, archive: Archive) -> None:
+    builders.keep(archive, builders.header(1, patient_name="An\u202e\u2066Văn", study_description="a\u200fb"))
+    html = client.get("/vi").text
+    assert '<bdi class="name">An��Văn</bdi>' in html
+    assert "a�b" in html
+    assert not set(html) & set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    listed = client.get("/api/worklist").json()["entries"][0]
+    assert listed["patient"]["patient_name"] == "An\u202e\u2066Văn"
+
+
 def test_a_long_list_has_pages(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
     scene = Scene(archive, clock)
     for number in range(51):
@@ -121,5 +132,5 @@ def test_ages_are_told_in_days_months_or_years(birth_date: str | None, vi: str, 
 def test_spans_names_and_preferences_read_as_people_write_them() -> None:
     spans = [_minutes(timedelta(minutes=minutes), "en") for minutes in (0, 59, 60, 61, 1500)]
     assert spans == ["0 min", "59 min", "1 h", "1 h 1 min", "1 d 1 h"]
-    assert [_display_name(name) for name in ("Nguyễn^Thị^^", "A^B=C^D", None)] == ["Nguyễn Thị", "A B", ""]
+    assert [shown(name) for name in ("Nguyễn^Thị^^", "A^B=C^D", "=C^D", None)] == ["Nguyễn Thị", "A B", "C D", ""]
     assert [_preferred(text) for text in ("en;q=0.5,vi;q=0.4", "en;q=x", "*")] == ["en", "vi", "vi"]

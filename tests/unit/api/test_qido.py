@@ -145,10 +145,10 @@ def test_a_malformed_search_is_400(client: TestClient, query: str) -> None:  # W
 
 
 def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:  # W-40, W-46
-    response = client.get("/dicom-web/studies?fuzzymatching=true&Modality=MR&00091010=x")
+    response = client.get("/dicom-web/studies?emptyvaluematching=true&Modality=MR&00091010=x")
     assert response.status_code == 200
     assert response.headers.get_list("warning") == [
-        f"299 {ROOT}: The fuzzymatching parameter is not supported. Only literal matching has been performed.",
+        f"299 {ROOT}: The emptyvaluematching parameter is not supported. Only literal matching has been performed.",
         f"299 {ROOT}: The attribute Modality is not supported for matching here and has been ignored.",
         f"299 {ROOT}: The attribute 00091010 is not supported for matching here and has been ignored.",
     ]
