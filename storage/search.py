@@ -160,13 +160,12 @@ def _conditions(
         for match in asked
     ]
     conditions = [condition for condition in found if condition is not None]
-    if not conditions:
-        return conditions
+    conditions.append(catalogue.IN_SIGHT)
     keys = {match.keyword: narrowing.sought(match) for match in asked}
-    few = narrowing.few_studies(tx, keys, page_end, newest_first=newest_first)
+    few = narrowing.few_studies(tx, keys, page_end, newest_first=newest_first) if len(conditions) > 1 else None
     if few is None:
-        return [catalogue.IN_SIGHT, *conditions]
-    return [_is_among(few, tx.dialect.name), catalogue.IN_SIGHT, *conditions] if few else None
+        return conditions
+    return [_is_among(few, tx.dialect.name), *conditions] if few else None
 
 
 def _is_among(few: Sequence[int], dialect: str) -> Condition:
