@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from api.context import ApiContext
     from storage.records import InstanceRecord, NamedInstance
 
-_BATCH: Final = 512 * 1024
+_BATCH: Final = 1024 * 1024
+_SMALL: Final = 16 * 1024
 
 
 def stream(
@@ -66,18 +67,23 @@ class _Batches:
         if self._error is not None:
             raise self._error
         batch: list[bytes] = []
+        small: list[bytes] = []  # heads and ends of parts go out together: each piece costs a call of the server
         size = 0
         try:
             for piece in self._pieces:
-                batch.append(piece)
                 size += len(piece)
+                if len(piece) < _SMALL:
+                    small.append(piece)
+                else:
+                    batch += [b"".join(small), piece] if small else [piece]
+                    small = []
                 if size >= _BATCH:
                     break
         except Exception as error:
-            if not batch:
+            if not size:
                 raise
             self._error = error
-        return batch
+        return [*batch, b"".join(small)] if small else batch
 
 
 def gathered(pieces: Iterable[bytes], least: int = 256 * 1024) -> Iterator[bytes]:
