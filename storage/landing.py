@@ -17,6 +17,7 @@ from storage.catalog import landings
 from storage.catalog.landings import Place
 from storage.errors import LandingFull, Misconfigured, ObjectMissing, ObjectOnItsWay, Unavailable
 from storage.records import Verdict
+from storage.sync import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -312,7 +313,7 @@ def _identity(root: Path) -> str:
             with suppress(FileExistsError):  # another process of this host was faster: its id is the folder's
                 os.link(made, path)
             made.unlink()
-            _sync_folder(root)
+            sync_folder(root)
         identity = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise Misconfigured(f"the landing zone {root} cannot be written: {error.strerror}") from error
@@ -329,11 +330,3 @@ def _length(source: BinaryIO) -> int:
     end = source.seek(0, os.SEEK_END)
     source.seek(here)
     return end - here
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

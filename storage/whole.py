@@ -29,14 +29,14 @@ def read_whole(objects: ObjectStore, instance: InstanceRecord) -> bytes:
         content = stream.read()
     view = memoryview(content)
     # A copy in a landing zone may have file meta of another length than the one that the row was entered with.
-    for start in {instance.meta_bytes: None, _meta_bytes(content): None}:
+    for start in {instance.meta_bytes: None, meta_length(content): None}:
         if hashlib.sha256(view[start:]).hexdigest() == instance.object_key:
             return content
     raise ObjectCorrupt(f"object {instance.object_key} no longer has its digest")
 
 
-def _meta_bytes(content: bytes) -> int:
-    """Return where the data set begins, as the file itself says."""
+def meta_length(content: bytes | memoryview) -> int:
+    """Return where the data set begins, as the file itself says; its end where it does not."""
     if content[_AT : _AT + 8] != _GROUP_LENGTH or len(content) < _AT + 12:
         return len(content)
     return int(_AT + 12 + unpack_from("<I", content, _AT + 8)[0])

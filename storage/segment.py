@@ -1,0 +1,235 @@
+"""A segment of a journal: a file of records that is written from its start again and again.
+
+The first block names the segment's generation; a record is a header block and the bytes of one object, padded to whole
+blocks.  Records of another generation, whole as they may be, are what an earlier use of the file has left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from storage.records import ObjectKey
+from storage.sync import sync_folder
+from storage.whole import meta_length
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+BLOCK: Final = 4096
+"""What a disk writes at once, and what O_DIRECT wants memory, offsets and lengths to be multiples of."""
+SEGMENT_BYTES: Final = 8 << 20
+MOST_BYTES: Final = 4 << 20
+"""The longest object that goes into a journal: longer ones take as long twice."""
+SUFFIX: Final = ".segment"
+UNFINISHED: Final = ".new"
+GENERATION_BYTES: Final = 16
+
+START_MAGIC: Final = b"ROIJRNL\1"
+RECORD_MAGIC: Final = b"ROIRECD\1"
+_START: Final = Struct(f"<8s{GENERATION_BYTES}s")
+_RECORD: Final = Struct(f"<8s{GENERATION_BYTES}sQ32sQ")
+"""Magic, generation, offset of this block in the file, key, length of the object."""
+_CRC: Final = Struct("<I")
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One object as a segment holds it."""
+
+    key: ObjectKey
+    generation: bytes
+    content: memoryview
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are the bytes that the key names: a record that a power cut tore is not."""
+        return is_whole(self.key, self.content)
+
+
+def is_whole(key: ObjectKey, content: memoryview) -> bool:
+    """Tell whether a Part 10 file's data set, which follows its file meta information, has this digest."""
+    return hashlib.sha256(content[meta_length(content) :]).hexdigest() == key
+
+
+def room_of(size_bytes: int) -> int:
+    """Return how many bytes of a segment a record of an object takes."""
+    return BLOCK + (size_bytes + BLOCK - 1) // BLOCK * BLOCK
+
+
+class Buffer:
+    """Memory that O_DIRECT takes: a header block and a piece of an object."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, BLOCK + _PIECE)
+        self.view = memoryview(self._memory)
+
+
+@dataclass(eq=False, kw_only=True)
+class Segment:
+    """A segment that this process writes to; the lock on its descriptor tells others so.
+
+    The journal that has it guards `end`, `under_way` and `targets`.
+    """
+
+    path: Path
+    descriptor: int
+    generation: bytes = b""
+    end: int = BLOCK
+    """Where the next record goes."""
+    under_way: int = 0
+    """Records that have a place, but whose object may have no name yet."""
+    targets: list[str] = field(default_factory=list)
+    """The names of the objects whose records it holds."""
+
+    @classmethod
+    def make(cls, folder: Path) -> Segment:
+        """Make one in `folder`, locked before it can be seen for what it is."""
+        name = secrets.token_hex(8)
+        hidden, path = folder / f"{name}{UNFINISHED}", folder / f"{name}{SUFFIX}"
+        segment = cls(path=path, descriptor=_open_direct(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        try:
+            fcntl.flock(segment.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            segment.restart()
+            hidden.rename(path)
+            sync_folder(folder)
+        except BaseException:
+            segment.drop()
+            hidden.unlink(missing_ok=True)
+            raise
+        return segment
+
+    def restart(self) -> None:
+        """Begin a new generation: what the segment holds is held no more, also after a power cut."""
+        self.generation = secrets.token_bytes(GENERATION_BYTES)
+        told = _START.pack(START_MAGIC, self.generation)
+        with mmap.mmap(-1, BLOCK) as block:
+            block.write(told + _CRC.pack(crc32(told)))
+            _write(self.descriptor, memoryview(block), 0)
+        os.fdatasync(self.descriptor)
+        self.end, self.targets = BLOCK, []
+
+    def write(self, offset: int, key: ObjectKey, source: BinaryIO, size_bytes: int, buffer: Buffer) -> bool:
+        """Write one object's record to its place; when this returns True, it survives a power cut.
+
+        False where `source` is no Part 10 file, or has not the length that was said: such a record is not valid.
+        """
+        view, begin, left = buffer.view, BLOCK, size_bytes
+        while left:
+            length = min(left, len(view) - begin)
+            if not _fill(source, view[begin : begin + length]):
+                return False
+            if begin:
+                content = view[begin : begin + length]
+                if meta_length(content) >= length:
+                    return False
+                view[:BLOCK] = _header(self.generation, offset, key, size_bytes)
+                content.release()
+            stop = begin + (length + BLOCK - 1) // BLOCK * BLOCK
+            view[begin + length : stop] = bytes(stop - begin - length)
+            _write(self.descriptor, view[:stop], offset)
+            offset, left, begin = offset + stop, left - length, 0
+        os.fdatasync(self.descriptor)
+        return True
+
+    def drop(self) -> None:
+        """Forget the file: what it held is held elsewhere."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+def generation_of(path: Path) -> bytes | None:
+    """Return which generation of records a segment holds now; None where it holds none, or has gone."""
+    try:
+        with path.open("rb") as file:
+            return _generation(file.read(BLOCK))
+    except FileNotFoundError:
+        return None
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Yield the records of a segment's generation; the object of each may be torn.
+
+    Records are written at the same time, and a power cut may have kept a later one and not an earlier one: every block
+    may be the beginning of a record.  A generation cannot be guessed, so that no object looks like records.
+    """
+    with path.open("rb") as file:
+        generation = _generation(file.read(BLOCK))
+        position, size = BLOCK, path.stat().st_size
+        while generation and position + BLOCK <= size:
+            file.seek(position)
+            found = _read_header(file.read(BLOCK), generation, position)
+            if found is None:
+                position += BLOCK
+                continue
+            key, length = found
+            content = file.read(length)
+            if len(content) == length:
+                yield Record(key=key, generation=generation, content=memoryview(content))
+            # Nothing is stepped over but the header: of a torn record nobody knows how much was written.
+            position += BLOCK if len(content) < length else room_of(length)
+
+
+def _generation(block: bytes) -> bytes | None:
+    if len(block) < BLOCK:
+        return None
+    magic, generation = _START.unpack_from(block)
+    if magic != START_MAGIC or _CRC.unpack_from(block, _START.size)[0] != crc32(block[: _START.size]):
+        return None
+    return bytes(generation)
+
+
+def _header(generation: bytes, offset: int, key: ObjectKey, size_bytes: int) -> bytes:
+    told = _RECORD.pack(RECORD_MAGIC, generation, offset, bytes.fromhex(key), size_bytes)
+    return (told + _CRC.pack(crc32(told))).ljust(BLOCK, b"\0")
+
+
+def _read_header(block: bytes, generation: bytes, position: int) -> tuple[ObjectKey, int] | None:
+    if len(block) < BLOCK or not block.startswith(RECORD_MAGIC + generation):
+        return None
+    _, _, offset, key, length = _RECORD.unpack_from(block)
+    crc_holds = _CRC.unpack_from(block, _RECORD.size)[0] == crc32(block[: _RECORD.size])
+    if not crc_holds or offset != position or length > MOST_BYTES:
+        return None
+    return ObjectKey(key.hex()), length
+
+
+# ------------------------------------------------------------------------------------------------------- the disk
+def _open_direct(path: Path, flags: int) -> int:
+    """Open past the page cache, or through it where the file system knows no other way."""
+    try:
+        return os.open(path, flags | os.O_DIRECT, 0o644)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        path.unlink(missing_ok=True)  # some make the file before they refuse
+        return os.open(path, flags, 0o644)
+
+
+def _write(descriptor: int, part: memoryview, offset: int) -> None:
+    """Write all of it; a disk that is nearly full takes whole blocks and says so only the next time."""
+    while part:
+        written = os.pwrite(descriptor, part, offset)
+        part, offset = part[written:], offset + written
+
+
+def _fill(source: BinaryIO, place: memoryview) -> bool:
+    """Read as much as `place` takes; tell whether there was so much."""
+    while place:
+        got = source.readinto(place)  # type: ignore[attr-defined]  # a raw file has it
+        if not got:
+            return False
+        place = place[got:]
+    return True
