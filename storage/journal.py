@@ -105,7 +105,7 @@ class Journal:
             try:
                 return segment.write(offset, key, source, size_bytes, buffer)
             except OSError as error:
-                _warn("the journal cannot be written", "journal-failed", error)
+                _warn("the journal cannot be written", error, action="journal-failed")
                 return False
             finally:
                 self._buffers.append(buffer)
@@ -120,7 +120,7 @@ class Journal:
                 try:
                     segment = self._current or self._next()
                 except OSError as error:
-                    _warn("the journal cannot grow", "journal-failed", error)
+                    _warn("the journal cannot grow", error, action="journal-failed")
                     return None
                 if segment is None:
                     if not self._changed.wait(deadline - time.monotonic()):
@@ -199,7 +199,7 @@ class Journal:
         except OSError as error:
             # The kernel tells of a failed write once and takes the page for written: only the journal has it then.
             self._doubtful = True
-            _warn("objects could not be synced: they stay in the journal", "journal-not-settled", error)
+            _warn("objects could not be synced: they stay in the journal", error, action="journal-not-settled")
             return False
         return True
 
@@ -357,5 +357,5 @@ def _noted(path: Path) -> set[bytes]:
     return {content[start : start + GENERATION_BYTES] for start in starts}
 
 
-def _warn(text: str, action: str, error: OSError) -> None:
+def _warn(text: str, error: OSError, *, action: str) -> None:
     logger.warning(text, extra={"action": action, "reason": error.strerror})
