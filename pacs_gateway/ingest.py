@@ -113,6 +113,17 @@ class Ingest:
         storage.errors.Unavailable
             The archive cannot answer for now.
         """
+        with self.receive_part10(source, origin) as reception:
+            return reception.finish(), reception.header
+
+    def receive_part10(self, source: Iterable[Piece] | BinaryIO, origin: Origin) -> Reception:
+        """Receive a file as `part10` does, to be finished by the caller: whatever thread it does so in.
+
+        Raises
+        ------
+        Part10Rejected, storage.errors.Unavailable
+            As `part10`.
+        """
         meta, data_set = split_meta(_chunks(source))
         if not is_uid(meta.transfer_syntax_uid):
             raise Part10Rejected("the file meta information's transfer syntax is not a UID")
@@ -121,17 +132,20 @@ class Ingest:
         # Only where the data set's header is longer than its first piece is the meta information believed, to be
         # compared with the data set when that is complete: it may be poor, or another file's.
         named = header or meta
-        with self.begin(
+        reception = self.begin(
             transfer_syntax_uid=meta.transfer_syntax_uid,
             origin=origin,
             sop_class_uid=named.sop_class_uid,
             sop_instance_uid=named.sop_instance_uid,
-        ) as reception:
+        )
+        try:
             reception.write(first)
             for chunk in data_set:
                 reception.write(chunk)
-            verdict = reception.finish()
-            return verdict, reception.header
+        except BaseException:
+            reception.close()
+            raise
+        return reception
 
     def release(self, study_uids: Iterable[StudyUid]) -> None:
         """Pass on the evidence that an association has been released in order."""
@@ -139,7 +153,7 @@ class Ingest:
 
 
 class Reception:
-    """One arriving instance.  Used by one thread, as a context manager; what is not finished leaves no trace."""
+    """One arriving instance, a context manager used by one thread at a time; what is not finished leaves no trace."""
 
     header: Header
     """Set by `finish`."""

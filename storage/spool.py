@@ -17,8 +17,8 @@ class Spool:
     """One arriving Part 10 file below the spool folder, removed on exit.
 
     Write the file meta first with `write_meta`, then the data set bytes with `write`; only the latter are hashed.
-    Used by one thread.  The folder should lie on the object store's file system, where there is one, so that the
-    finished file can be moved, not copied.  What a killed process left is removed by `Spool.sweep` at start.
+    Used by one thread at a time.  The folder should lie on the object store's file system, where there is one, so that
+    the finished file can be moved, not copied.  What a killed process left is removed by `Spool.sweep` at start.
     """
 
     def __init__(self, folder: Path) -> None:

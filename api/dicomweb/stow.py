@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import orjson
 from anyio import CapacityLimiter, fail_after, from_thread, to_thread
@@ -30,12 +30,14 @@ from api.uids import StudyPath
 from pacs_gateway import status
 from pacs_gateway.errors import HeaderRejected, InstanceTooLarge, Part10Rejected
 from pacs_gateway.header import is_uid
-from pacs_gateway.ingest import Ingest
+from pacs_gateway.ingest import Ingest, Reception
 from pacs_gateway.part10 import Piece, read_meta
 from storage.errors import StorageError, Unavailable
 from storage.records import Arrival, Header, Origin, StudyUid, Verdict
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from storage.archive import Archive
     from storage.spool import Spool
 
@@ -51,6 +53,8 @@ SILENCE_S: Final = 30
 SLOW_START_S: Final = 60
 LEAST_BYTES_PER_S: Final = 1024
 CHUNK: Final = 256 * 1024
+AHEAD: Final = 2
+"""Instances of one request that are received and wait to be kept."""
 
 STUDY_MISMATCH: Final = 0xC409
 """Failure reason of ours: the instance belongs to another study than the one that is posted to."""
@@ -205,11 +209,12 @@ def _store(context: ApiContext, request: Request, study: StudyUid | None) -> Res
     origin = Origin(via="stow", address=request.client.host if request.client else "")
     tally = _Tally(base_url=context.dicomweb_url)
     try:
-        if content.root in _METADATA:
-            _compose(context, request, content, partial(_keep, ingest, origin=origin, tally=tally))
-        else:
-            for pieces in _files(request, content):
-                _keep(ingest, pieces, origin=origin, tally=tally)
+        with _Lane(ingest, origin, tally) as lane:
+            if content.root in _METADATA:
+                _compose(context, request, content, lane.take)
+            else:
+                for pieces in _files(request, content):
+                    lane.take(pieces)
     except BodyRejected as error:
         if tally.is_empty:
             raise
@@ -239,18 +244,59 @@ def _compose(
             keep(made.instance(model), named(model))
 
 
-def _keep(
-    ingest: Ingest, pieces: Iterator[Piece], name: _Named | None = None, *, origin: Origin, tally: _Tally
-) -> None:
-    head = _Head()
-    try:
-        verdict, header = ingest.part10(head.through(pieces), origin)
-    except StudyMismatch as error:
-        tally.failed.append((_named(error.header), STUDY_MISMATCH))
-    except (HeaderRejected, StorageError) as error:
-        tally.note_error(error, name or head.named())
-    else:
-        tally.note(header, status.for_verdict(verdict, ingest.on_conflict(origin)), verdict)
+class _Lane:
+    """The instances of one request: while one is made durable, in a thread of its own, the next is received.
+
+    They are kept and told of in the order in which they came.
+    """
+
+    def __init__(self, ingest: Ingest, origin: Origin, tally: _Tally) -> None:
+        self._ingest = ingest
+        self._origin = origin
+        self._tally = tally
+        self._keeper = ThreadPoolExecutor(1, "stow-keeper")
+        self._kept: deque[tuple[Future[tuple[Verdict, Header]], _Named | None]] = deque()
+
+    def take(self, pieces: Iterator[Piece], name: _Named | None = None) -> None:
+        """Receive an instance and have it kept; `name` is what one is called that cannot be read."""
+        kept: Future[tuple[Verdict, Header]] = Future()
+        head = _Head()
+        try:
+            reception = self._ingest.receive_part10(head.through(pieces), self._origin)
+        except (HeaderRejected, StorageError) as error:
+            kept.set_exception(error)
+        else:
+            kept = self._keeper.submit(_finish, reception)
+        self._kept.append((kept, name or head.named()))
+        while len(self._kept) > AHEAD:
+            self._note(*self._kept.popleft())
+
+    def _note(self, kept: Future[tuple[Verdict, Header]], name: _Named | None) -> None:
+        try:
+            verdict, header = kept.result()
+        except StudyMismatch as error:
+            self._tally.failed.append((_named(error.header), STUDY_MISMATCH))
+        except (HeaderRejected, StorageError) as error:
+            self._tally.note_error(error, name)
+        else:
+            answer = status.for_verdict(verdict, self._ingest.on_conflict(self._origin))
+            self._tally.note(header, answer, verdict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what has come whole, also where the rest of the body has not."""
+        with self._keeper:
+            while self._kept:
+                self._note(*self._kept.popleft())
+
+
+def _finish(reception: Reception) -> tuple[Verdict, Header]:
+    with reception:
+        return reception.finish(), reception.header
 
 
 # ------------------------------------------------------------------------------------------------------ the body

@@ -66,6 +66,15 @@ def test_other_content_under_a_kept_uid_fails_and_the_first_stays(client: TestCl
     assert answer.json()["00081199"]["Value"] == [stored(2)]
 
 
+def test_instances_of_one_request_are_kept_and_told_in_the_order_of_their_parts(client: TestClient) -> None:
+    slices = [builders.ct_slice(number) for number in range(1, 9)]
+    others = [builders.ct_slice(number, value_hu=90) for number in range(1, 9)]
+    pairs = [data_set for pair in zip(slices, others, strict=True) for data_set in pair]
+    answer = store(client, *pairs).json()
+    assert answer["00081199"]["Value"] == [stored(number) for number in range(1, 9)]
+    assert answer["00081198"]["Value"] == [{**uid(number), **reason(0x0111)} for number in range(1, 9)]
+
+
 def test_an_instance_of_another_study_fails_and_nothing_of_it_is_kept(client: TestClient, archive: Archive) -> None:
     # W-23, W-25
     stranger = builders.radiograph()

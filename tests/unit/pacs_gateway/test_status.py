@@ -36,7 +36,7 @@ def test_a_sender_hears_of_a_conflict_what_was_set_for_it_and_of_nothing_else() 
 
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_every_refusal_has_a_status(kind: type[ours.HeaderRejected]) -> None:
-    assert status.for_error(kind()).code != 0
+    assert status.for_error(kind.__new__(kind)).code != 0
 
 
 def test_status_of_each_kind() -> None:
