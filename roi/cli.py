@@ -220,7 +220,7 @@ def rebuild(
 def extract(
     data: Data = None,
     config: Config = None,
-    behind: Annotated[bool, typer.Option("--behind", hidden=True)] = False,
+    behind: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Make what first screens need, of every study that has it not yet: metadata, and where frames are."""
     from roi.extract import extract as run

@@ -24,8 +24,8 @@ _NICE: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def extract(settings: Settings, *, behind: bool) -> None:
-    """Make what is to be made; `behind` gives way to every other process, waits a while for more, ends with its parent.
+def extract(settings: Settings, *, behind: int) -> None:
+    """Make what is to be made; for the process `behind` it gives way, waits a while for more, and ends with it.
 
     That another process is at it already is no error.
     """
@@ -36,6 +36,8 @@ def extract(settings: Settings, *, behind: bool) -> None:
         configure("extract", settings.log)
         os.nice(_NICE)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != behind:  # it died while this one started
+            return
     with closing(open_archive(settings)) as archive:
         extractor = Extractor(archive, f"{settings.base_url}/dicom-web", rest=stop.wait, stopped=stop.is_set)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -57,7 +58,7 @@ class _Keeper:
             return
         with self._database.read() as tx:
             seen = changes.last_seq(tx)
-        command = [sys.executable, "-m", "roi.cli", "extract", "--behind"]
+        command = [sys.executable, "-m", "roi.cli", "extract", "--behind", str(os.getpid())]
         process = subprocess.Popen(command, env=self._settings.as_environment(), stdout=subprocess.DEVNULL)
         while process.poll() is None and not self.loop.stopped:
             self.loop.wait(_LOOK_S)
