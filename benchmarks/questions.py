@@ -38,7 +38,8 @@ class Kind:
 
 
 def _ask(keys: Mapping[str, str], right: Callable[[Answer], bool], path: str = "/studies") -> Question:
-    return Question(target=f"/dicom-web{path}?{urlencode(keys, quote_via=quote)}", right=right)
+    # a star as it is: Orthanc decodes no value
+    return Question(target=f"/dicom-web{path}?{urlencode(keys, quote_via=quote, safe='*')}", right=right)
 
 
 def value(item: Mapping[str, Any], tag: str) -> Any:  # noqa: ANN401 - whatever JSON holds

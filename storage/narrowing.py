@@ -27,17 +27,34 @@ _LOOKED_UP: Final = ("StudyInstanceUID", "PatientID", "AccessionNumber")
 def few_studies(tx: Transaction, keys: _Keys, page_end: int, *, newest_first: bool) -> list[int] | None:
     """Return the studies to which a key narrows the search, of which `page_end` are wanted; None where none does.
 
-    `newest_first` says that the studies themselves are asked for, in that order: only then are those of the page all
-    that is needed of them.
+    `newest_first` says that the studies themselves are asked for, in that order and by all that the keys say: only
+    then are those of the page all that is needed of them.
     """
     if any(keys.get(keyword) and not Pattern(keys[keyword]).wildcards for keyword in _LOOKED_UP):
         return None
     told = [keyword for keyword in _NARROWS if not is_universal(keys.get(keyword, ""))]
     if told:
         most = texts.worth_naming(tx, page_end)
-        named = (_NARROWS[keyword](tx, keyword, keys, most) for keyword in told)
-        return next((found for found in named if found is not None), None)
+        named = ((keyword, _NARROWS[keyword](tx, keyword, keys, most)) for keyword in told)
+        keyword, found = next((one for one in named if one[1] is not None), ("", None))
+        if found and newest_first and _is_all(keyword, keys):
+            return list(dict.fromkeys(found))[:page_end]
+        return found
     return _by_modalities(tx, keys, page_end) if newest_first and keys.get("ModalitiesInStudy") else None
+
+
+def looks_inside(keys: _Keys) -> bool:
+    """Tell whether a key asks for what stands inside a patient's name: a look at the newest may be sooner done.
+
+    Their names stand in the index along which they are looked at; other texts do not.
+    """
+    return any(texts.looks_inside(Pattern(group)) for group in groups_of(keys.get("PatientName", "")))
+
+
+def _is_all(keyword: str, keys: _Keys) -> bool:
+    """Tell whether a name is all that is asked for, and each that was found is wanted: the newest are the page's."""
+    others = [key for key, value in keys.items() if key != keyword and value.strip("*")]
+    return keyword in FUZZY and not others and len(groups_of(keys[keyword])) == 1
 
 
 def sought(match: Match) -> str:

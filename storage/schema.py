@@ -103,9 +103,12 @@ study_texts = sa.Table(
     sa.Column("study_pk", _Id, sa.ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("tag", sa.Integer, nullable=False),
     sa.Column("text", _Text, nullable=False),
-    sa.Index("ix_study_texts_tag_text", "tag", "text", "study_pk"),
+    sa.Column("study_date", _Text),
+    sa.Index("ix_study_texts_tag_text", "tag", "text", "study_date", "study_pk"),
 )
 """What studies are found by where only a part of it is given: a row for each text, and for each group of a name.
+
+With the study's date, so that the newest of those found are known before any study is read.
 
 Triggers of the database write it whenever `studies` is told such a text, and never otherwise; nothing else may.  An
 index of trigrams lies over `text` where the database has one: FTS5's on SQLite, pg_trgm's on PostgreSQL (step 0006).

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql
 from storage import narrowing, schema
 from storage.catalog import studies as catalogue
 from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, supported
+from storage.statements import Statement
 from storage.wildcards import Condition
 
 if TYPE_CHECKING:
@@ -99,21 +100,48 @@ def _rows(  # noqa: PLR0917 - one query
     offset: int,
     order: Sequence[sa.ColumnElement[Any]] = _NEWEST_FIRST,
 ) -> Sequence[sa.Row[Any]]:
-    conditions = _conditions(tx, matches, Level.STUDY, offset + limit, newest_first=order is _NEWEST_FIRST)
-    if conditions is None:
-        return []
-    return tx.execute(columns.where(*conditions).order_by(*order).limit(limit).offset(offset)).all()
+    asked = list(matches)
+    matched = _matched(tx, asked, Level.STUDY)
+    page = columns.order_by(*order).limit(limit).offset(offset)
+    newest_first = order is _NEWEST_FIRST
+    if newest_first and offset + limit <= _SHORT and narrowing.looks_inside(_keys(asked)):
+        rows = _among_newest(tx, page.where(*matched))
+        if len(rows) == limit:
+            return rows
+    few = _few(tx, asked, matched, offset + limit, newest_first=newest_first)
+    return [] if few is None else tx.execute(page.where(*few, *matched)).all()
+
+
+def _among_newest(tx: Transaction, page: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    """Return a page's rows as far as they stand among the newest few thousand studies."""
+    for (day,) in _LOOKED_AT.rows(tx, {}):
+        if day is not None:
+            return tx.execute(page.where(_studies.c.study_date >= day)).all()
+    return []
+
+
+_SHORT: Final = 200
+"""Matches that are looked for among the newest studies first."""
+
+_LOOKED_AT = Statement(
+    sa.select(_studies.c.study_date)
+    .order_by(*_NEWEST_FIRST)
+    .limit(sa.literal_column("1"))
+    .offset(sa.literal_column("4000"))
+)
 
 
 def series(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0) -> list[SeriesRecord]:
     """Return the matching series, as `studies` does, by Series Number within a study."""
-    conditions = _conditions(tx, matches, Level.SERIES, offset + limit)
-    if conditions is None:
+    asked = list(matches)
+    matched = _matched(tx, asked, Level.SERIES)
+    few = _few(tx, asked, matched, offset + limit)
+    if few is None:
         return []
     query = (
         sa.select(_studies.c.study_instance_uid, _series)
         .join_from(_series, _studies, _studies.c.id == _series.c.study_pk)
-        .where(*conditions)
+        .where(*few, *matched)
         .order_by(_studies.c.id.desc(), _series.c.series_number, _series.c.id)
     )
     return [catalogue.as_series(row) for row in tx.execute(query.limit(limit).offset(offset))]
@@ -121,11 +149,13 @@ def series(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int
 
 def instances(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0) -> list[InstanceRecord]:
     """Return the matching instances, as `studies` does, by Series and Instance Number within a study."""
-    conditions = _conditions(tx, matches, Level.INSTANCE, offset + limit)
-    if conditions is None:
+    asked = list(matches)
+    matched = _matched(tx, asked, Level.INSTANCE)
+    few = _few(tx, asked, matched, offset + limit)
+    if few is None:
         return []
     query = (
-        catalogue.INSTANCES.where(*conditions)
+        catalogue.INSTANCES.where(*few, *matched)
         .order_by(_studies.c.id.desc(), _series.c.series_number, _series.c.id)
         .order_by(_instances.c.instance_number, _instances.c.id)
     )
@@ -135,8 +165,10 @@ def instances(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: 
 
 def count(tx: Transaction, matches: Iterable[Match], level: Level, *, most: int | None = None) -> int:
     """Return how many studies, series or instances match; `most` where there are that many or more."""
-    conditions = _conditions(tx, matches, level, most or _EVERY)
-    if conditions is None:
+    asked = list(matches)
+    matched = _matched(tx, asked, level)
+    few = _few(tx, asked, matched, most or _EVERY)
+    if few is None:
         return 0
     table = {Level.STUDY: _studies, Level.SERIES: _series, Level.INSTANCE: _instances}[level]
     source: sa.FromClause = table
@@ -144,28 +176,36 @@ def count(tx: Transaction, matches: Iterable[Match], level: Level, *, most: int 
         source = source.join(_studies, _studies.c.id == table.c.study_pk)
     if level is Level.INSTANCE:
         source = source.join(_series, _series.c.id == _instances.c.series_pk)
-    found = sa.select(sa.literal(1)).select_from(source).where(*conditions).limit(most).subquery()
+    found = sa.select(sa.literal(1)).select_from(source).where(*few, *matched).limit(most).subquery()
     return int(tx.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
 
 
-def _conditions(
-    tx: Transaction, matches: Iterable[Match], level: Level, page_end: int, *, newest_first: bool = False
-) -> Sequence[Condition] | None:
-    """Return what has to hold of a row; None where it is known already that none matches."""
-    asked = list(matches)
+def _matched(tx: Transaction, asked: Sequence[Match], level: Level) -> list[Condition]:
+    """Return what has to hold of a row."""
     if any(KEYS[match.keyword][0] > level for match in asked):
         raise MatchRejected("a key belongs to a level below the one that is asked for")
     found = [
         fuzzily(match.keyword, match.value, tx) if match.fuzzy else KEYS[match.keyword][1](match.value, tx)
         for match in asked
     ]
-    conditions = [condition for condition in found if condition is not None]
-    conditions.append(catalogue.IN_SIGHT)
-    keys = {match.keyword: narrowing.sought(match) for match in asked}
-    few = narrowing.few_studies(tx, keys, page_end, newest_first=newest_first) if len(conditions) > 1 else None
+    return [catalogue.IN_SIGHT, *(condition for condition in found if condition is not None)]
+
+
+def _keys(asked: Sequence[Match]) -> dict[str, str]:
+    return {match.keyword: narrowing.sought(match) for match in asked}
+
+
+def _few(
+    tx: Transaction, asked: Sequence[Match], matched: Sequence[Condition], page_end: int, *, newest_first: bool = False
+) -> list[Condition] | None:
+    """Return the condition that names the few studies among which the matches are; None where there are none."""
+    if len(matched) == 1:  # to be in sight is all that is asked for
+        return []
+    is_literal = not any(match.fuzzy for match in asked)
+    few = narrowing.few_studies(tx, _keys(asked), page_end, newest_first=newest_first and is_literal)
     if few is None:
-        return conditions
-    return [_is_among(few, tx.dialect.name), *conditions] if few else None
+        return []
+    return [_is_among(few, tx.dialect.name)] if few else None
 
 
 def _is_among(few: Sequence[int], dialect: str) -> Condition:

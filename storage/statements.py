@@ -121,7 +121,10 @@ def bound(table: sa.Table, *, but: Iterable[str] = ()) -> dict[str, sa.BindParam
 
 # ------------------------------------------------------------------------------------------ many numbers in one row
 def at_once(numbers: sa.Select[Any], dialect: str) -> Statement:
-    """Return the statement that gives what `numbers` selects, one column of integers, as one list in one row."""
+    """Return the statement that gives what `numbers` selects, one column of integers, as one list in one row.
+
+    Both databases list them in the order of the subquery.
+    """
     each = numbers.subquery()
     [column] = each.c
     listed = sa.func.json_group_array(column, type_=_Listed()) if dialect == "sqlite" else sa.func.array_agg(column)

@@ -28,7 +28,7 @@ TEXTS = (
     (0x00080050, 'accession_number'),
     (0x00081030, 'study_description'),
 )
-COLUMNS = ', '.join(column for _, column in (*NAMES, *TEXTS))
+COLUMNS = ', '.join(['study_date', *(column for _, column in (*NAMES, *TEXTS))])
 BYTEWISE = (
     'patient_id', 'patient_name_folded', 'study_date', 'study_time', 'accession_number', 'modalities',
 )
@@ -62,6 +62,7 @@ def upgrade() -> None:
     sa.Column('study_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('tag', sa.Integer(), nullable=False),
     sa.Column('text', text, nullable=False),
+    sa.Column('study_date', text, nullable=True),
     sa.ForeignKeyConstraint(
         ['study_pk'], ['studies.id'], name=op.f('fk_study_texts_study_pk'), ondelete='CASCADE'
     ),
@@ -69,7 +70,7 @@ def upgrade() -> None:
     )
     (_keep_texts_on_postgres if postgres else _keep_texts_on_sqlite)(bind)
     op.create_index(op.f('ix_study_texts_study_pk'), 'study_texts', ['study_pk'])
-    op.create_index('ix_study_texts_tag_text', 'study_texts', ['tag', 'text', 'study_pk'])
+    op.create_index('ix_study_texts_tag_text', 'study_texts', ['tag', 'text', 'study_date', 'study_pk'])
 
 
 def _fold_anew(bind: sa.Connection) -> None:
@@ -103,17 +104,19 @@ def _made(make: Callable[[str], str], name: str | None) -> str | None:
 def _texts(groups: str, study: str) -> str:
     """Give the select of a study's texts; `groups` is the part of it that divides a name."""
     names = [
-        f"SELECT {study}.id, {tag}, one.value FROM {groups.format(column=f'{study}.{column}')} WHERE one.value <> ''"
+        f"SELECT {study}.id, {study}.study_date, {tag}, one.value "
+        f"FROM {groups.format(column=f'{study}.{column}')} WHERE one.value <> ''"
         for tag, column in NAMES
     ]
     plain = [
-        f"SELECT {study}.id, {tag}, substr({study}.{column}, 1, {MOST_LETTERS}) WHERE {study}.{column} <> ''"
+        f"SELECT {study}.id, {study}.study_date, {tag}, substr({study}.{column}, 1, {MOST_LETTERS}) "
+        f"WHERE {study}.{column} <> ''"
         for tag, column in TEXTS
     ]
     return ' UNION ALL '.join([*names, *plain])
 
 
-INTO = 'INSERT INTO study_texts (study_pk, tag, text) '
+INTO = 'INSERT INTO study_texts (study_pk, study_date, tag, text) '
 SQLITE_GROUPS = "json_each('[' || replace(json_quote({column}), '=', '\",\"') || ']') AS one"
 POSTGRES_GROUPS = "unnest(string_to_array({column}, '=')) AS one (value)"
 
@@ -121,10 +124,14 @@ POSTGRES_GROUPS = "unnest(string_to_array({column}, '=')) AS one (value)"
 def _keep_texts_on_sqlite(bind: sa.Connection) -> None:
     for tag, column in NAMES:
         groups = SQLITE_GROUPS.format(column=f'studies.{column}')
-        bind.exec_driver_sql(f"{INTO} SELECT studies.id, {tag}, one.value FROM studies, {groups} WHERE one.value <> ''")
+        bind.exec_driver_sql(
+            f"{INTO} SELECT studies.id, studies.study_date, {tag}, one.value FROM studies, {groups} "
+            "WHERE one.value <> ''"
+        )
     for tag, column in TEXTS:
         bind.exec_driver_sql(
-            f"{INTO} SELECT id, {tag}, substr({column}, 1, {MOST_LETTERS}) FROM studies WHERE {column} <> ''"
+            f"{INTO} SELECT id, study_date, {tag}, substr({column}, 1, {MOST_LETTERS}) FROM studies "
+            f"WHERE {column} <> ''"
         )
     texts = f'{INTO} {_texts(SQLITE_GROUPS, "NEW")};'
     bind.exec_driver_sql(f'CREATE TRIGGER study_texts_new AFTER INSERT ON studies BEGIN {texts} END')
@@ -159,9 +166,15 @@ def _trigrams_on_sqlite(bind: sa.Connection) -> None:
 def _keep_texts_on_postgres(bind: sa.Connection) -> None:
     for tag, column in NAMES:
         groups = POSTGRES_GROUPS.format(column=f'studies.{column}')
-        op.execute(f"{INTO} SELECT studies.id, {tag}, one.value FROM studies, {groups} WHERE one.value <> ''")
+        op.execute(
+            f"{INTO} SELECT studies.id, studies.study_date, {tag}, one.value FROM studies, {groups} "
+            "WHERE one.value <> ''"
+        )
     for tag, column in TEXTS:
-        op.execute(f"{INTO} SELECT id, {tag}, substr({column}, 1, {MOST_LETTERS}) FROM studies WHERE {column} <> ''")
+        op.execute(
+            f"{INTO} SELECT id, study_date, {tag}, substr({column}, 1, {MOST_LETTERS}) FROM studies "
+            f"WHERE {column} <> ''"
+        )
     op.execute(f"""
         CREATE FUNCTION keep_study_texts() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -186,10 +199,11 @@ def _trigrams_on_postgres(bind: sa.Connection) -> None:
             op.execute('CREATE EXTENSION IF NOT EXISTS pg_trgm')
     except sa.exc.DBAPIError:  # not on this server, or not for this role
         return
-    op.execute(
-        'CREATE INDEX ix_study_texts_trigrams ON study_texts USING gin (text gin_trgm_ops) '
-        'WITH (gin_pending_list_limit = 256)'
-    )
+    for name, of in (('patients', f'tag = {NAMES[0][0]}'), ('others', f'tag <> {NAMES[0][0]}')):
+        op.execute(
+            f'CREATE INDEX ix_study_texts_trigrams_{name} ON study_texts USING gin (text gin_trgm_ops) '
+            f'WITH (gin_pending_list_limit = 256) WHERE {of}'
+        )
 
 
 def downgrade() -> None:

@@ -132,6 +132,37 @@ def test_the_newest_study_comes_first_and_pages_neither_repeat_nor_skip(archive:
     assert [row.study_instance_uid for page in pages for row in page] == ["1.3", "1.2", "1.1", "1.4"]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"PatientName": "*n*"},
+        {"PatientName": "nguyen*"},
+        {"PatientName": "*van*"},
+        {"PatientName": "*van*", "PatientID": "*1"},
+        {"ModalitiesInStudy": "CT"},
+        {"ModalitiesInStudy": "CT\\SR", "StudyDate": "20260101-"},
+        {"StudyDate": "20260101-"},
+        {"StudyTime": "-1200", "ModalitiesInStudy": "CT"},
+    ],
+)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_pages_of_a_search_are_parts_of_the_whole(archive: Archive, keys: dict[str, str], by_name: bool) -> None:
+    matches = [Match(keyword=keyword, value=value) for keyword, value in keys.items()]
+    with archive.database.read() as tx:
+        whole = search.study_rows(tx, matches, limit=100, by_name=by_name)
+        pages = [search.study_rows(tx, matches, limit=1, offset=at, by_name=by_name) for at in range(len(whole) + 1)]
+    assert whole
+    assert [row for page in pages for row in page] == whole
+
+
+def test_a_modality_narrows_series_whatever_order_they_come_in(archive: Archive) -> None:
+    keys = [Match(keyword="ModalitiesInStudy", value="CT")]
+    with archive.database.read() as tx:
+        first = search.series(tx, keys, limit=1)
+        every = search.series(tx, keys, limit=100)
+    assert (len(every), first) == (8, every[:1])
+
+
 def test_series_and_instances_match_their_own_keys_and_those_above(archive: Archive) -> None:
     keys = [Match(keyword="PatientName", value="nguyen*"), Match(keyword="Modality", value="CT")]
     with archive.database.read() as tx:

@@ -68,6 +68,17 @@ def test_another_name_takes_the_place_of_the_old_one(archive: Archive) -> None:
     assert (found(archive.database, "*van dat*"), found(archive.database, "*thi lan")) == (0, 1)
 
 
+def test_the_newest_of_many_of_a_name_are_found_first(archive: Archive) -> None:
+    for number, day in enumerate(("20260105", None, "20260301", "20260228"), start=1):
+        uids = {"study_instance_uid": StudyUid(f"2.25.{number}"), "sop_instance_uid": InstanceUid(f"2.25.9.{number}")}
+        builders.keep(archive, builders.header(number, **uids, study_date=day, patient_name="Lan=Lan^=Lan"))
+    for value in ("lan", "*lan*", "l?n"):
+        with archive.database.read() as tx:
+            key = [Match(keyword="PatientName", value=value)]
+            days = [search.study_rows(tx, key, limit=1, offset=offset)[0].study_date for offset in range(4)]
+        assert days == ["20260301", "20260228", "20260105", None]
+
+
 def test_they_go_with_their_study(archive: Archive) -> None:
     builders.keep(archive, builders.header(1))
     with archive.database.write() as tx:
