@@ -43,14 +43,27 @@ def _fold_ascii(group: str) -> str:
 
 
 def _fold_group(group: str) -> str:
-    plain = unicodedata.normalize("NFKD", group.translate(_LETTERS))
-    letters = "".join(letter for letter in plain if _is_kept(letter)).upper()
-    again = unicodedata.normalize("NFKD", letters).translate(_LETTERS).replace("=", " ")
-    return " ".join(unicodedata.normalize("NFC", "".join(filter(_is_kept, again))).split())
+    letters = unicodedata.normalize("NFKD", group.translate(_LETTERS)).translate(_UNMARKED).upper()
+    if not letters.isascii():
+        letters = unicodedata.normalize("NFKD", letters).translate(_LETTERS).translate(_UNMARKED)
+        letters = unicodedata.normalize("NFC", letters)
+    return " ".join(letters.replace("=", " ").split())
 
 
-def _is_kept(letter: str) -> bool:
-    return unicodedata.combining(letter) not in _MARKS and unicodedata.category(letter) != "Cf"
+class _Unmarked(dict[int, int | None]):
+    """What `str.translate` leaves of a letter: nothing of a mark, and of what only says how to write."""
+
+    def __missing__(self, code: int) -> int | None:
+        letter = chr(code)
+        is_mark = unicodedata.combining(letter) in _MARKS or unicodedata.category(letter) == "Cf"
+        left = None if is_mark else code
+        if code < _COMMON:
+            self[code] = left
+        return left
+
+
+_COMMON: Final = 0x2100
+_UNMARKED: Final = _Unmarked()
 
 
 def shown(name: str | None) -> str:

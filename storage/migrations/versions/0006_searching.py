@@ -29,6 +29,7 @@ TEXTS = (
     (0x00081030, 'study_description'),
 )
 COLUMNS = ', '.join(['study_date', *(column for _, column in (*NAMES, *TEXTS))])
+WHEN_TOLD = f"WHEN (coalesce({', '.join(f'NEW.{column}' for _, column in (*NAMES, *TEXTS))}) IS NOT NULL)"
 BYTEWISE = (
     'patient_id', 'patient_name_folded', 'study_date', 'study_time', 'accession_number', 'modalities',
 )
@@ -134,7 +135,7 @@ def _keep_texts_on_sqlite(bind: sa.Connection) -> None:
             f"WHERE {column} <> ''"
         )
     texts = f'{INTO} {_texts(SQLITE_GROUPS, "NEW")};'
-    bind.exec_driver_sql(f'CREATE TRIGGER study_texts_new AFTER INSERT ON studies BEGIN {texts} END')
+    bind.exec_driver_sql(f'CREATE TRIGGER study_texts_new AFTER INSERT ON studies {WHEN_TOLD} BEGIN {texts} END')
     bind.exec_driver_sql(
         f'CREATE TRIGGER study_texts_told AFTER UPDATE OF {COLUMNS} ON studies '
         f'BEGIN DELETE FROM study_texts WHERE study_pk = NEW.id; {texts} END'
@@ -185,10 +186,11 @@ def _keep_texts_on_postgres(bind: sa.Connection) -> None:
             RETURN NULL;
         END $$
     """)
-    op.execute(
-        f'CREATE TRIGGER keep_study_texts AFTER INSERT OR UPDATE OF {COLUMNS} ON studies '
-        'FOR EACH ROW EXECUTE FUNCTION keep_study_texts()'
-    )
+    for name, event, when in (('new', 'INSERT', WHEN_TOLD), ('told', f'UPDATE OF {COLUMNS}', '')):
+        op.execute(
+            f'CREATE TRIGGER study_texts_{name} AFTER {event} ON studies '
+            f'FOR EACH ROW {when} EXECUTE FUNCTION keep_study_texts()'
+        )
     _trigrams_on_postgres(bind)
 
 
@@ -209,7 +211,8 @@ def _trigrams_on_postgres(bind: sa.Connection) -> None:
 def downgrade() -> None:
     bind = op.get_bind()
     if bind.dialect.name == 'postgresql':
-        op.execute('DROP TRIGGER keep_study_texts ON studies')
+        op.execute('DROP TRIGGER study_texts_new ON studies')
+        op.execute('DROP TRIGGER study_texts_told ON studies')
         op.execute('DROP FUNCTION keep_study_texts')
     else:
         for trigger in ('study_texts_new', 'study_texts_told', 'study_texts_indexed', 'study_texts_forgotten'):
