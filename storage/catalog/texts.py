@@ -95,7 +95,7 @@ _PHRASES = sa.literal_column("study_texts_trigrams").op("MATCH", is_comparison=T
 @cache
 def _inside(tag: int) -> Mapping[str, Statement]:
     """Return the statements that look into texts of one tag, which stands in them: PostgreSQL's index is of a tag."""
-    told = sa.literal_column(str(tag))
+    told = sa.literal_column(str(tag), sa.Integer)
     of_trigrams = _FOUND.select_from(_trigrams.join(_texts, _texts.c.id == _trigrams.c.rowid)).where(
         _PHRASES,
         _texts.c.tag + sa.literal_column("0") == told,  # not by its own index: by the trigrams
