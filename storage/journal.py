@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from storage.records import ObjectKey
 from storage.segment import (
@@ -27,7 +27,6 @@ from storage.segment import (
     SEGMENT_BYTES,
     SUFFIX,
     UNFINISHED,
-    Buffer,
     Record,
     Segment,
     generation_of,
@@ -49,8 +48,6 @@ _SETTLE_AT: Final = 3
 """Full segments are settled together, so many at least."""
 _PATIENCE_S: Final = 10.0
 """How long a put waits for room before it goes the long way."""
-_AT_ONCE: Final = 8
-"""Records that are written at a time."""
 _AGAIN_S: Final = 1.0
 _REMOVED: Final = "removed"
 
@@ -75,17 +72,15 @@ class Journal:
         self._full: list[Segment] = []
         self._free: list[Segment] = []
         self._made = 0
-        self._buffers = [Buffer() for _ in range(_AT_ONCE)]
-        self._room = threading.Semaphore(_AT_ONCE)
         self._settling: threading.Thread | None = None
         self._doubtful = False
         """Whether something that is to be settled may not have been written."""
         self._closing = False
 
     @contextmanager
-    def holding(self, key: ObjectKey, source: BinaryIO, size_bytes: int, target: str) -> Iterator[bool]:
-        """Hold the bytes of an object, durably, while the block gives it its name `target`; False where it cannot."""
-        place = self._reserve(room_of(size_bytes)) if size_bytes <= MOST_BYTES else None
+    def holding(self, key: ObjectKey, source: int, size_bytes: int, target: str) -> Iterator[bool]:
+        """Hold the bytes of the file `source`, durably, while the block gives it its name; False where it cannot."""
+        place = self._reserve(room_of(size_bytes)) if 0 < size_bytes <= MOST_BYTES else None
         if place is None:
             yield False
             return
@@ -99,16 +94,12 @@ class Journal:
                 if not segment.under_way and segment in self._full:
                     self._changed.notify_all()
 
-    def _write(self, segment: Segment, offset: int, key: ObjectKey, source: BinaryIO, size_bytes: int) -> bool:
-        with self._room:
-            buffer = self._buffers.pop()
-            try:
-                return segment.write(offset, key, source, size_bytes, buffer)
-            except OSError as error:
-                _warn("the journal cannot be written", error, action="journal-failed")
-                return False
-            finally:
-                self._buffers.append(buffer)
+    def _write(self, segment: Segment, offset: int, key: ObjectKey, source: int, size_bytes: int) -> bool:
+        try:
+            return segment.write(offset, key, source, size_bytes)
+        except OSError as error:
+            _warn("the journal cannot be written", error, action="journal-failed")
+            return False
 
     def _reserve(self, room: int) -> tuple[Segment, int] | None:
         """Return a place for a record; None where there is none in time."""

@@ -16,15 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zlib import crc32
 
 from storage.records import ObjectKey
 from storage.sync import sync_folder
 from storage.whole import meta_length
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 BLOCK: Final = 4096
 """What a disk writes at once, and what O_DIRECT wants memory, offsets and lengths to be multiples of."""
@@ -41,7 +38,6 @@ _START: Final = Struct(f"<8s{GENERATION_BYTES}s")
 _RECORD: Final = Struct(f"<8s{GENERATION_BYTES}sQ32sQ")
 """Magic, generation, offset of this block in the file, key, length of the object."""
 _CRC: Final = Struct("<I")
-_PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,14 +62,6 @@ def is_whole(key: ObjectKey, content: memoryview) -> bool:
 def room_of(size_bytes: int) -> int:
     """Return how many bytes of a segment a record of an object takes."""
     return BLOCK + (size_bytes + BLOCK - 1) // BLOCK * BLOCK
-
-
-class Buffer:
-    """Memory that O_DIRECT takes: a header block and a piece of an object."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, BLOCK + _PIECE)
-        self.view = memoryview(self._memory)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -116,30 +104,34 @@ class Segment:
         told = _START.pack(START_MAGIC, self.generation)
         with mmap.mmap(-1, BLOCK) as block:
             block.write(told + _CRC.pack(crc32(told)))
-            _write(self.descriptor, memoryview(block), 0)
+            os.pwrite(self.descriptor, block, 0)
         os.fdatasync(self.descriptor)
         self.end, self.targets = BLOCK, []
 
-    def write(self, offset: int, key: ObjectKey, source: BinaryIO, size_bytes: int, buffer: Buffer) -> bool:
-        """Write one object's record to its place; when this returns True, it survives a power cut.
+    def write(self, offset: int, key: ObjectKey, source: int, size_bytes: int) -> bool:
+        """Write the record of the object in the file `source` to its place; where True, it survives a power cut now.
 
-        False where `source` is no Part 10 file, or has not the length that was said: such a record is not valid.
+        False where that is no Part 10 file, or the disk took a part only: such a record is not valid.
         """
-        view, begin, left = buffer.view, BLOCK, size_bytes
-        while left:
-            length = min(left, len(view) - begin)
-            if not _fill(source, view[begin : begin + length]):
+        within = size_bytes // BLOCK * BLOCK
+        with (
+            mmap.mmap(source, size_bytes, prot=mmap.PROT_READ) as mapped,
+            mmap.mmap(-1, 2 * BLOCK) as edges,
+            memoryview(mapped) as content,
+            memoryview(edges) as edge,
+            content[:within] as middle,
+            edge[:BLOCK] as head,
+            edge[BLOCK:] as tail,
+        ):
+            if meta_length(content) >= size_bytes:
                 return False
-            if begin:
-                content = view[begin : begin + length]
-                if meta_length(content) >= length:
-                    return False
-                view[:BLOCK] = _header(self.generation, offset, key, size_bytes)
-                content.release()
-            stop = begin + (length + BLOCK - 1) // BLOCK * BLOCK
-            view[begin + length : stop] = bytes(stop - begin - length)
-            _write(self.descriptor, view[:stop], offset)
-            offset, left, begin = offset + stop, left - length, 0
+            told = _header(self.generation, offset, key, size_bytes)
+            head[: len(told)] = told
+            tail[: size_bytes - within] = content[within:]
+            # The object's bytes go to the disk from the page cache where they are; whole blocks, as O_DIRECT wants it.
+            parts = [part for part in (head, middle, tail if size_bytes > within else b"") if part]
+            if os.pwritev(self.descriptor, parts, offset) < room_of(size_bytes):
+                return False
         os.fdatasync(self.descriptor)
         return True
 
@@ -193,7 +185,7 @@ def _generation(block: bytes) -> bytes | None:
 
 def _header(generation: bytes, offset: int, key: ObjectKey, size_bytes: int) -> bytes:
     told = _RECORD.pack(RECORD_MAGIC, generation, offset, bytes.fromhex(key), size_bytes)
-    return (told + _CRC.pack(crc32(told))).ljust(BLOCK, b"\0")
+    return told + _CRC.pack(crc32(told))
 
 
 def _read_header(block: bytes, generation: bytes, position: int) -> tuple[ObjectKey, int] | None:
@@ -216,20 +208,3 @@ def _open_direct(path: Path, flags: int) -> int:
             raise
         path.unlink(missing_ok=True)  # some make the file before they refuse
         return os.open(path, flags, 0o644)
-
-
-def _write(descriptor: int, part: memoryview, offset: int) -> None:
-    """Write all of it; a disk that is nearly full takes whole blocks and says so only the next time."""
-    while part:
-        written = os.pwrite(descriptor, part, offset)
-        part, offset = part[written:], offset + written
-
-
-def _fill(source: BinaryIO, place: memoryview) -> bool:
-    """Read as much as `place` takes; tell whether there was so much."""
-    while place:
-        got = source.readinto(place)  # type: ignore[attr-defined]  # a raw file has it
-        if not got:
-            return False
-        place = place[got:]
-    return True

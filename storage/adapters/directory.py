@@ -159,12 +159,11 @@ class DirectoryStore:
         file meta information, only that which gets the name is ever in a journal.
         """
         target, shelf = f"{self._objects}/{key[:2]}/{key}", self._shelf(key[:2])
-        size_bytes = source.seek(0, os.SEEK_END)
-        source.seek(0)
+        size_bytes = os.fstat(source.fileno()).st_size
         with shelf.alone():
             if os.path.exists(target):  # noqa: PTH110 - no path objects here
                 return self._known(target, shelf)
-            with kept.holding(key, source, size_bytes, target) as held:
+            with kept.holding(key, source.fileno(), size_bytes, target) as held:
                 if not held:
                     return self._link(source.name, source.fileno(), key)
                 try:

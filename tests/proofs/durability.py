@@ -34,8 +34,10 @@ from tests.proofs.trace import Call, read_trace
 from tests.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]
-_TRACED = "fsync,fdatasync,syncfs,link,linkat,rename,renameat,renameat2,write,writev,pwrite64,pwritev,sendto,sendmsg"
-_WRITES = {"write", "writev", "pwrite64", "pwritev"}
+_TRACED = (
+    "fsync,fdatasync,syncfs,link,linkat,rename,renameat,renameat2,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg"
+)
+_WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2"}
 _SENDS = {"sendto", "sendmsg", "write", "writev"}
 _SYNCS = {"fsync", "fdatasync"}
 _LINKS = {"link", "linkat", "rename", "renameat", "renameat2"}

@@ -1,8 +1,8 @@
 """A gateway on a disk that keeps nothing but what was synced: every sync is written down as it was asked for.
 
-``python -m tests.proofs.forgetful SHADOW gateway ...`` runs `roi gateway ...`.  When a sync has returned, `SHADOW`
-holds what the file, or the names in the folder, were when it was called: what a power cut from now on leaves.  SQLite
-syncs by itself and is not followed.
+``python -m tests.proofs.forgetful SHADOW SECONDS gateway ...`` runs `roi gateway ...`, whose journal settles every so
+many seconds.  When a sync has returned, `SHADOW` holds what the file, or the names in the folder, were when it was
+called: what a power cut from now on leaves.  SQLite syncs by itself and is not followed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from storage import journal, sync
-
-_SETTLE_S = 0.2
-"""More often than in earnest: a cut shall meet objects that are settled, some that are being settled, and others."""
 
 
 class Shadow:
@@ -121,10 +118,10 @@ def follow(shadow: Shadow) -> None:
 def main() -> None:
     """Run it."""
     follow(Shadow(Path(sys.argv[1])))
-    journal.SETTLE_S = _SETTLE_S  # type: ignore[misc]
+    journal.SETTLE_S = float(sys.argv[2])  # type: ignore[misc]
     from roi.cli import app  # not before its syncs are followed
 
-    app(sys.argv[2:])
+    app(sys.argv[3:])
 
 
 if __name__ == "__main__":

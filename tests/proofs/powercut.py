@@ -15,17 +15,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from pacs_gateway import scu
-from pacs_gateway.errors import GatewayError
 from storage import schema
 from storage.adapters import open_store
 from storage.database import Database
@@ -47,11 +45,16 @@ class Cut:
     """Names of objects, or their bytes, that were there before."""
 
 
-def cut(folder: Path, dice: random.Random, *, associations: int, slices: int) -> Cut:
+OFTEN_S = 0.2
+"""Between two settlings, so that a cut meets objects that are settled, some that are being settled, and others."""
+
+
+def cut(folder: Path, dice: random.Random, *, associations: int, slices: int, settle_s: float = OFTEN_S) -> Cut:
     """Send to a gateway, kill it at some moment, and take from its disk what was not synced."""
     files = [write(small_ct(number, slices=slices), folder / "files" / str(number)) for number in range(associations)]
     sent = [file for study in files for file in study]
-    shadow, acknowledged = _run(folder, sent, dice.randrange(1, len(sent)), associations=associations)
+    program = ["tests.proofs.forgetful", str(folder / "shadow"), str(settle_s)]
+    shadow, acknowledged = _run(folder, program, sent, dice.randrange(1, len(sent)), associations=associations)
     after, lost = folder / "after", 0
     shutil.copytree(folder / "data", after, ignore=shutil.ignore_patterns("store"))
     for before in (folder / "data/store", folder / "data/store/journal", folder / "data/store/journal/removed"):
@@ -61,40 +64,39 @@ def cut(folder: Path, dice: random.Random, *, associations: int, slices: int) ->
     return Cut(data=after, acknowledged=acknowledged, lost=lost)
 
 
-def _run(folder: Path, sent: Sequence[SentFile], kill_at: int, *, associations: int) -> tuple[Shadow, list[SentFile]]:
+def _run(
+    folder: Path, program: Sequence[str], sent: Sequence[SentFile], kill_at: int, *, associations: int
+) -> tuple[Shadow, list[SentFile]]:
     """Run the gateway until so many instances were answered; return what it had synced, and what was acknowledged."""
     port, state, log = free_port(), folder / "state", folder / "gateway.log"
-    program = [sys.executable, "-m", "tests.proofs.forgetful", str(folder / "shadow"), "gateway"]
-    options = ["--data", str(folder / "data"), "--dicom-port", str(port)]
-    enough = threading.Event()
-
-    def count(progress: scu.Progress) -> None:
-        if progress.done >= kill_at:
-            enough.set()
-
-    def send() -> None:
-        with suppress(GatewayError):
-            scu.send([folder / "files"], "127.0.0.1", port, associations=associations, on_progress=count, state=state)
-        enough.set()
-
-    with log.open("wb") as errors, subprocess.Popen([*program, *options], cwd=ROOT, stderr=errors) as process:
-        _wait_until_ready(process, log)
-        sender = threading.Thread(target=send)
-        sender.start()
-        assert enough.wait(120), log.read_text()
-        process.kill()
-        sender.join()
-    told = set(state.read_text().splitlines())
+    data = ["--data", str(folder / "data"), "--dicom-port", str(port)]
+    send = ["send", str(folder / "files"), "127.0.0.1", str(port), "--associations", str(associations)]
+    state.touch()
+    with (
+        log.open("wb") as told,
+        subprocess.Popen([sys.executable, "-m", *program, "gateway", *data], cwd=ROOT, stderr=told) as gateway,
+    ):
+        _wait_until(lambda: "gateway ready" in log.read_text(), gateway)
+        sender = subprocess.Popen(
+            [sys.executable, "-m", "roi.cli", *send, "--state", str(state)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _wait_until(lambda: len(state.read_text().splitlines()) >= kill_at, gateway)
+        gateway.kill()
+        sender.wait(120)  # it says what was not taken
+    answered = set(state.read_text().splitlines())
     memory = scu._Memory(None)
-    return Shadow(folder / "shadow"), [file for file in sent if memory.key(file.path) in told]
+    return Shadow(folder / "shadow"), [file for file in sent if memory.key(file.path) in answered]
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while "gateway ready" not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, "the gateway was not ready in time"
-        time.sleep(0.1)
+def _wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert process.poll() is None, "the gateway has ended"
+        assert time.monotonic() < deadline, "it was not so in time"
+        time.sleep(0.01)
 
 
 def _keep_synced(shadow: Shadow, before: Path, after: Path) -> None:
