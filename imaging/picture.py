@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from imaging.display import Shown
     from imaging.jobs import Picture
 
@@ -27,12 +29,39 @@ def framed(image: Shown, picture: Picture) -> Shown:
 
 
 def encode(image: Shown, picture: Picture) -> bytes:
-    """Return the picture as PNG, or as JPEG that says what it is."""
-    image = np.ascontiguousarray(image)
-    if picture.media_type == "image/png":
-        return bytes(imagecodecs.png_encode(image, level=3))
-    file = bytes(imagecodecs.jpeg8_encode(image, level=picture.quality))
+    """Return the picture in its media type; a JPEG says what it is."""
+    return _ENCODERS[picture.media_type](np.ascontiguousarray(image), picture.quality)
+
+
+def _jpeg(image: Shown, quality: int) -> bytes:
+    file = bytes(imagecodecs.jpeg8_encode(image, level=quality))
     return file[:2] + b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK + file[2:]
+
+
+def _png(image: Shown, _: int) -> bytes:
+    return bytes(imagecodecs.png_encode(image, level=3))
+
+
+def _jp2(image: Shown, _: int) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(image, codecformat="jp2", reversible=True))
+
+
+def _gif(image: Shown, _: int) -> bytes:
+    """Return 256 greys, or colours of three, three and two bits."""
+    if image.ndim == 2:
+        return bytes(imagecodecs.gif_encode(image))
+    red, green, blue = (image[..., number] for number in range(3))
+    return bytes(imagecodecs.gif_encode((red & 0xE0) | (green >> 5 << 2) | (blue >> 6), colormap=_COLOURS))
+
+
+_INDEX: Final = np.arange(256)
+_COLOURS: Final = (np.stack([_INDEX >> 5, _INDEX >> 2 & 7, _INDEX & 3], axis=-1) * 255 // [7, 7, 3]).astype(np.uint8)
+_ENCODERS: Final[Mapping[str, Callable[[Shown, int], bytes]]] = {
+    "image/jpeg": _jpeg,
+    "image/png": _png,
+    "image/gif": _gif,
+    "image/jp2": _jp2,
+}
 
 
 def _cut(image: Shown, crop: tuple[float | None, float | None, float | None, float | None]) -> Shown:

@@ -6,7 +6,7 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
@@ -73,13 +73,18 @@ class _Place:
     encodings: Encodings
     bulk_url: str
     path: tuple[str, ...] = ()
+    longest: int = BULK_BYTES
 
     def uri(self, tag: int) -> str:
         return "/".join((self.bulk_url, *self.path, f"{tag:08X}"))
 
 
-def as_model(source: Source, encoding: Encoding, *, bulk_url: str, signed: bool = False) -> DataSet:
+def as_model(
+    source: Source, encoding: Encoding, *, bulk_url: str, signed: bool = False, longest: int = BULK_BYTES
+) -> DataSet:
     """Return a data set in the DICOM JSON Model: sorted tags, no group length, bulk data as URIs below `bulk_url`.
+
+    Bulk are pixels, and values of more than `longest` bytes.
 
     Text that does not fit its character set is replaced; a number that is none stays a string; a binary value whose
     length does not fit its VR goes out as UN.  Nothing is left out.
@@ -89,7 +94,7 @@ def as_model(source: Source, encoding: Encoding, *, bulk_url: str, signed: bool 
     DataSetUnreadable
         As `walk`.
     """
-    place = _Place(encodings=encodings_of(b""), bulk_url=bulk_url)
+    place = _Place(encodings=encodings_of(b""), bulk_url=bulk_url, longest=longest)
     return _data_set(source, walk(source, encoding, signed=signed), place)
 
 
@@ -99,13 +104,13 @@ def _data_set(source: Source, steps: Iterator[Step], place: _Place) -> DataSet:
         if step.kind is Kind.ITEM_END:
             break
         if step.kind is Kind.SEQUENCE:
-            inner = _Place(encodings=place.encodings, bulk_url=place.bulk_url, path=(*place.path, f"{step.tag:08X}"))
+            inner = replace(place, path=(*place.path, f"{step.tag:08X}"))
             made = _sequence(source, steps, inner)
         else:
             made = _value(source, step, place)
         if step.tag == _CHARSET and step.length <= BULK_BYTES:
             codecs = encodings_of(source.take(step.start, step.length))
-            place = _Place(encodings=codecs, bulk_url=place.bulk_url, path=place.path)
+            place = replace(place, encodings=codecs)
         if step.tag & 0xFFFF and step.tag >> 16 > 2:
             found.setdefault(f"{step.tag:08X}", made)
     return dict(sorted(found.items()))
@@ -116,7 +121,7 @@ def _sequence(source: Source, steps: Iterator[Step], place: _Place) -> Element:
     for step in steps:
         if step.kind is Kind.SEQUENCE_END:
             break
-        inner = _Place(encodings=place.encodings, bulk_url=place.bulk_url, path=(*place.path, str(len(items))))
+        inner = replace(place, path=(*place.path, str(len(items))))
         items.append(_data_set(source, steps, inner))
     return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
 
@@ -126,17 +131,17 @@ def _value(source: Source, step: Step, place: _Place) -> Element:
         return {"vr": "OB" if step.tag in PIXELS else step.vr, "BulkDataURI": place.uri(step.tag)}
     if step.length == 0:
         return {"vr": step.vr}
-    if is_bulk(step):
+    if is_bulk(step, place.longest):
         return {"vr": step.vr, "BulkDataURI": place.uri(step.tag)}
     vr = _true_vr(step)
     return _READERS.get(vr, _inline)(vr, b"".join(value_pieces(source, step)), place.encodings)
 
 
-def is_bulk(step: Step) -> bool:
+def is_bulk(step: Step, longest: int = BULK_BYTES) -> bool:
     """Tell whether metadata give a step's value as a BulkDataURI."""
     if step.kind is not Kind.VALUE or not step.length:
         return step.kind is Kind.ENCAPSULATED
-    return step.tag in PIXELS or (step.length > BULK_BYTES and step.vr in _BULK_VRS)
+    return step.tag in PIXELS or (step.length > longest and step.vr in _BULK_VRS)
 
 
 def _true_vr(step: Step) -> str:

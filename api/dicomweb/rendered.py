@@ -13,16 +13,20 @@ from fastapi import APIRouter, Query, Request, Response
 from api.answers import unchanged
 from api.context import ApiContext, Context
 from api.dicomweb import media
+from api.dicomweb.animation import animated
 from api.dicomweb.described import answers
+from api.dicomweb.documents import DOCUMENT_TYPES, rendered_document
 from api.dicomweb.frames import FramesPath, check_numbers, frame_bytes, numbers_of, places_of
 from api.dicomweb.kept import instance_url, instances_of
 from api.dicomweb.multipart import Related
+from api.dicomweb.places import stored_pieces
 from api.dicomweb.source import reader
 from api.dicomweb.streams import stream, strong_tag
 from api.errors import NotAcceptable, ParameterRejected, PixelsUnreadable
 from api.uids import InstancePath, SeriesPath, StudyPath
 from imaging import Picture, Render, Window
-from pacs_gateway.elements import encoding_of
+from imaging.syntaxes import syntax_of
+from pacs_gateway.elements import encoding_of, read_elements
 from storage.errors import CatalogueUnknown
 
 if TYPE_CHECKING:
@@ -42,13 +46,17 @@ QUALITY: Final = 90
 
 _SERIES: Final = "/studies/{study}/series/{series}"
 _INSTANCE: Final = f"{_SERIES}/instances/{{instance}}"
-TYPES: Final = ("image/jpeg", "image/png")
+GIF: Final = "image/gif"
+TYPES: Final = ("image/jpeg", "image/png", GIF, "image/jp2")
+_VIDEOS: Final = ("video/mpeg", "video/mp4", "video/H265")
 _MANY: Final = tuple(f'{media.MULTIPART}; type="{name}"' for name in TYPES)
 _PICTURES: Final = answers(*TYPES, *_MANY, problems=(404, 406), also={304: "Not Modified"})
+_SHOWN: Final = answers(*TYPES, *_MANY, *_VIDEOS, *DOCUMENT_TYPES, problems=(404, 406), also={304: "Not Modified"})
 _METHODS: Final = ["GET", "HEAD"]
 NUMBER: Final = r"[+-]?([0-9]{1,15}\.?[0-9]{0,15}|\.[0-9]{1,15})([eE][+-]?[0-9]{1,2})?"
 _WINDOW: Final = re.compile(rf"(?P<center>{NUMBER}),(?P<width>{NUMBER})(,(?P<function>linear|linear-exact|sigmoid))?")
 _FUNCTIONS: Final = "linear, linear-exact or sigmoid"
+_FRAME_TIME: Final = 0x00181063
 _CAPTURES: Final = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage, and the root of its multi-frame kinds."""
 
@@ -102,7 +110,7 @@ def rendered_series(
     return _each(context, request, instances_of(context, study, series), asked)
 
 
-@router.api_route(f"{_INSTANCE}/rendered", methods=_METHODS, responses=_PICTURES)
+@router.api_route(f"{_INSTANCE}/rendered", methods=_METHODS, responses=_SHOWN)
 def rendered_instance(
     context: Context,
     request: Request,
@@ -114,10 +122,17 @@ def rendered_instance(
     window: WindowText = None,
     quality: Quality = QUALITY,
 ) -> Response:
-    """Show an instance by its representative frame."""
+    """Show an instance: an image by its representative frame, as GIF by all; a video, a report, a document."""
     asked = picture_of(viewport, window, quality)
     one = instances_of(context, study, series, instance)[0]
-    places = image_of(context, one)
+    places = context.atlas.places(context.archive, one)
+    if places is None:
+        return rendered_document(context, request, one)
+    video = syntax_of(one.transfer_syntax_uid).media_type
+    if video.startswith("video/"):
+        return _video(context, request, one, places, video)
+    if places.count > 1 and media.choose(request, (*TYPES, *_MANY)).offer == GIF:
+        return _animation(context, request, one, places, asked)
     return _answer(context, request, [(one, places, places.representative)], asked)
 
 
@@ -261,6 +276,36 @@ def image_of(context: ApiContext, one: InstanceRecord) -> Places:
     if places is None:
         raise NotAcceptable("the instance is no image, and no other object is rendered")
     return places
+
+
+def _video(context: ApiContext, request: Request, one: InstanceRecord, places: Places, name: str) -> Response:
+    """Answer with a video's stream, as it is kept: nothing here encodes one anew."""
+    offered = media.choose(request, (name,)).offer
+    tag = strong_tag(context, offered, [one], "video")
+    read, _ = reader(context.archive, one)
+    return unchanged(request, tag) or stream(request, stored_pieces(read, places, 1), offered, {"ETag": tag})
+
+
+def _animation(context: ApiContext, request: Request, one: InstanceRecord, places: Places, asked: Picture) -> Response:
+    """Answer with all frames of an instance as one moving GIF."""
+    if places.count > MAX_PICTURES:
+        raise ParameterRejected(f"{places.count} frames, {MAX_PICTURES} are shown at a time: ask for frames")
+    tag = strong_tag(context, GIF, [one], "animation", str(asked))
+    held = unchanged(request, tag)
+    if held is not None:
+        return held
+    picture = replace(asked, media_type=GIF)
+    made = (_rendered(context, (one, places, number), picture) for number in range(1, places.count + 1))
+    pieces = animated(made, delay_ms=_frame_time_ms(context, one))
+    return stream(request, pieces, GIF, {"ETag": tag, **warning(context, request)})
+
+
+def _frame_time_ms(context: ApiContext, one: InstanceRecord) -> float:
+    """Return (0018,1063) Frame Time, a tenth of a second where the object tells none that a person can follow."""
+    read, _ = reader(context.archive, one)
+    found = read_elements(read, encoding_of(one.transfer_syntax_uid), frozenset({_FRAME_TIME}), _FRAME_TIME, 16)
+    text = found.get(_FRAME_TIME, b"").decode("ascii", "replace").strip(" \0")
+    return min(max(float(text), 20.0), 2000.0) if re.fullmatch(NUMBER, text) else 100.0
 
 
 def _each(context: ApiContext, request: Request, found: list[InstanceRecord], asked: Picture) -> Response:

@@ -232,7 +232,7 @@ def test_a_jpeg_is_the_default_and_says_what_it_is(client: TestClient) -> None: 
 
 def test_a_form_that_is_not_had_is_406(client: TestClient) -> None:
     kept(client)
-    assert client.get(f"{INSTANCE}/rendered", headers={"Accept": "image/gif"}).status_code == 406
+    assert client.get(f"{INSTANCE}/rendered", headers={"Accept": "image/webp"}).status_code == 406
 
 
 def test_several_frames_come_as_a_multipart(client: TestClient) -> None:
