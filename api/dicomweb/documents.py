@@ -114,7 +114,7 @@ def _listed(items: list[DataSet]) -> Iterator[str]:
         return
     yield "<ul>\n"
     for item in items:
-        name, text = html.escape(_name_of(item)), html.escape(_text_of(item))
+        name, text = html.escape(_name_of(item)), "<br>\n".join(html.escape(_text_of(item)).splitlines())
         parts = [f"<b><bdi>{name}</bdi></b>" if name else "", f"<bdi>{text}</bdi>" if text else ""]
         yield f"<li>{': '.join(filter(None, parts))}"
         yield from _listed(_items(item, "0040A730"))

@@ -59,7 +59,7 @@ def report() -> Dataset:
             "Findings",
             ContentSequence=[
                 item("TEXT", "Finding", TextValue=f"Xuất huyết {MARKUP}"),
-                item("TEXT", "Detail", TextValue="long " * 1000),
+                item("TEXT", "Detail", TextValue="long " * 1000 + "\r\nnext line"),
                 item("NUM", "Volume", MeasuredValueSequence=measured("12.5", "mL")),
                 item("CODE", "Side", ConceptCodeSequence=named("Left")),
             ],
@@ -78,7 +78,7 @@ def test_a_report_is_a_page_whose_every_word_is_escaped(client: TestClient) -> N
     assert MARKUP not in answer.text
     assert "<script" not in answer.text
     assert "<h1>Imaging Report</h1>" in answer.text
-    for said in ("Xuất huyết &lt;script&gt;", "12.5 mL", "Left", "Bs^Lan", "COMPLETE", "long long"):
+    for said in ("Xuất huyết &lt;script&gt;", "12.5 mL", "Left", "Bs^Lan", "COMPLETE", "long long", "<br>\nnext line"):
         assert said in answer.text
     assert answer.text.count("<ul>") == answer.text.count("</ul>") == 2
     again = client.get(f"{PLACE}/rendered", headers={"If-None-Match": answer.headers["etag"]})
