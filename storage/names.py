@@ -35,7 +35,8 @@ def fold(name: str) -> str:
     """
     if name.isascii():
         return "=".join(_fold_ascii(group) for group in name.split("="))[:MOST_LETTERS]
-    return "=".join(_fold_group(group) for group in name.split("="))[:MOST_LETTERS]
+    composed = unicodedata.normalize("NFC", name)  # a letter may hold a `=` of its own
+    return "=".join(_fold_group(group) for group in composed.split("="))[:MOST_LETTERS]
 
 
 def _fold_ascii(group: str) -> str:
