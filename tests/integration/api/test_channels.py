@@ -1,4 +1,7 @@
-"""Events of workitems on real websockets: who hears what, in which order, and what a restart or a slow reader does."""
+"""Events of workitems on real websockets: who hears what, in which order, and what a restart or a slow reader does.
+
+W-66, W-67, W-68.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is hidden over HTTP: nowhere on any route, listed for an administrator, and brought back."""
+"""What is hidden over HTTP: nowhere on any route, listed for an administrator, and brought back.  W-70."""
 
 from __future__ import annotations
 

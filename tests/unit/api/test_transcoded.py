@@ -1,4 +1,4 @@
-"""Instances and frames in another transfer syntax: what changes, what stays, and what is refused."""
+"""Instances and frames in another transfer syntax: what changes, what stays, and what is refused.  W-2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UPS-RS as its clients see it (PS3.18 Chapter 11)."""
+"""UPS-RS as its clients see it (PS3.18 Chapter 11).  W-60, W-61, W-62, W-63, W-64, W-65, W-66, W-67."""
 
 from __future__ import annotations
 

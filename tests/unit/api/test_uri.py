@@ -1,4 +1,4 @@
-"""WADO-URI: which object, in which form, and what is answered to parameters that no request has."""
+"""WADO-URI: which object, in which form, and what is answered to parameters that no request has.  W-51."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rejection note hides what it refers to, once, whatever comes first and whoever dies in between."""
+"""A rejection note hides what it refers to, once, whatever comes first and whoever dies in between.  W-70."""
 
 from __future__ import annotations
 
