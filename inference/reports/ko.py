@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
-from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
 from pydicom.sr.codedict import codes
 
-from inference.reports.told import MANUFACTURER, Told, finished
+from inference.reports.told import Told, finished
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -23,20 +22,10 @@ def build(told: Told) -> Dataset | None:
     images = [image for image in told.images if str(image.SOPInstanceUID) in wanted]
     if not images:
         return None
-    observer = ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=told.uid("device"),
-            name=f"{told.card.id} {told.card.version}",
-            manufacturer_name=MANUFACTURER,
-            model_name=told.card.id,
-            serial_number=told.card.digest,
-        ),
-    )
     selection = KeyObjectSelection(
         document_title=codes.DCM.OfInterest,
         referenced_objects=images,
-        observer_device_context=observer,
+        observer_device_context=told.observer(),
         description=f"{told.card.label_en} {', '.join(finding.name_en for finding in told.positive)}",
     )
     dataset = KeyObjectSelectionDocument(

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Final
 from highdicom.sr import (
     CodedConcept,
     Comprehensive3DSR,
-    DeviceObserverIdentifyingAttributes,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
-    ObserverContext,
     QualitativeEvaluation,
     SourceImageForMeasurementGroup,
     TrackingIdentifier,
 )
 from pydicom.sr.codedict import codes
 
-from inference.reports.told import MANUFACTURER, SCHEME, Told, code_of, finished
+from inference.reports.told import SCHEME, Told, code_of, finished
 from storage.records import Outcome
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def build(told: Told) -> Dataset | None:
     if told.result.result.outcome is Outcome.FAILED:
         return None
     report = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=_observer(told)),
+        observation_context=ObservationContext(observer_device_context=told.observer()),
         procedure_reported=_procedure(told),
         imaging_measurements=_groups(told),
         title=codes.DCM.ImagingMeasurementReport,
@@ -67,20 +65,6 @@ def build(told: Told) -> Dataset | None:
         **told.equipment(),
     )
     return finished(dataset, told, description=DESCRIPTION)
-
-
-def _observer(told: Told) -> ObserverContext:
-    """Say that a device observed (A-4, TID 1004)."""
-    return ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=told.uid("device"),
-            name=f"{told.card.id} {told.card.version}",
-            manufacturer_name=MANUFACTURER,
-            model_name=told.card.id,
-            serial_number=told.card.digest,
-        ),
-    )
 
 
 def _procedure(told: Told) -> CodedConcept:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pydicom
 from highdicom.base_content import ContributingEquipment
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
-from highdicom.sr import AlgorithmIdentification, CodedConcept, TrackingIdentifier
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    DeviceObserverIdentifyingAttributes,
+    ObserverContext,
+    TrackingIdentifier,
+)
 from pydicom.sr.codedict import codes
 
 from inference.errors import InferenceError
@@ -114,6 +120,19 @@ class Told:
             family=codes.DCM.ArtificialIntelligence,
             manufacturer=MANUFACTURER,
             parameters=[f"model digest {self.card.digest}", *points],
+        )
+
+    def observer(self) -> ObserverContext:
+        """Say that a device observed (A-4, TID 1004)."""
+        return ObserverContext(
+            observer_type=codes.DCM.Device,
+            observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+                uid=self.uid("device"),
+                name=f"{self.card.id} {self.card.version}",
+                manufacturer_name=MANUFACTURER,
+                model_name=self.card.id,
+                serial_number=self.card.digest,
+            ),
         )
 
     def equipment(self) -> dict[str, Any]:
