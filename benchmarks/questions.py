@@ -88,10 +88,10 @@ def _by_uid(studies: int) -> list[Question]:
 
 def _by_day(studies: int) -> list[Question]:
     def right(day: str) -> Callable[[Answer], bool]:
-        return _all(lambda item: value(item, "00080020") == day, 100)
+        return _all(lambda item: value(item, "00080020") == day, 5)
 
     days = [one.study_date for one in _some(studies)]
-    return [_ask({"StudyDate": day, "limit": "100"}, right(day)) for day in days]
+    return [_ask({"StudyDate": day, "limit": "5"}, right(day)) for day in days]
 
 
 _MONTHS = [f"{year}{month:02d}" for year in (2024, 2025) for month in range(1, 13)][:_VARIANTS]
@@ -133,11 +133,11 @@ def _series(studies: int) -> list[Question]:
     return [_ask({"limit": "50"}, right(one), f"/studies/{one.study_instance_uid}/series") for one in _some(studies)]
 
 
-def _by_name(keys: Sequence[str], test: Callable[[str, str], bool]) -> Callable[[int], list[Question]]:
+def _by_name(keys: Sequence[str], test: Callable[[str, str], bool], limit: int = 50) -> Callable[[int], list[Question]]:
     def right(key: str, studies: int) -> Callable[[Answer], bool]:
-        return _all(lambda item: test(fold(value(item, "00100010")), fold(key).strip("*")), 50, _least(studies))
+        return _all(lambda item: test(fold(value(item, "00100010")), fold(key).strip("*")), limit, _least(studies))
 
-    return lambda studies: [_ask({"PatientName": key, "limit": "50"}, right(key, studies)) for key in keys]
+    return lambda studies: [_ask({"PatientName": key, "limit": str(limit)}, right(key, studies)) for key in keys]
 
 
 def _holds(name: str, part: str) -> bool:
@@ -148,7 +148,7 @@ KINDS: Sequence[Kind] = (
     Kind(name="PatientID", make=_by_patient),
     Kind(name="AccessionNumber", make=_by_accession),
     Kind(name="StudyInstanceUID", make=_by_uid),
-    Kind(name="StudyDate, one day, limit 100", make=_by_day),
+    Kind(name="StudyDate, one day, limit 5", make=_by_day),
     Kind(name="StudyDate, one month, limit 100", make=_by_month),
     Kind(name="ModalitiesInStudy + month, limit 100", make=_by_modality),
     Kind(name="first page of 50", make=lambda _: _page(0)),
@@ -156,16 +156,20 @@ KINDS: Sequence[Kind] = (
     Kind(name="no match", make=_no_match),
     Kind(name="series of a study", make=_series),
     Kind(
-        name="PatientName, ASCII beginning, limit 50",
-        make=_by_name(["NGUYEN*", "TRAN*", "LE*", "PHAM*", "N*", "T*", "V*", "B*"], str.startswith),
+        name="PatientName, ASCII letter*, limit 50",
+        make=_by_name(["N*", "T*", "L*", "P*", "H*", "V*", "B*"], str.startswith),
     ),
     Kind(
         name="PatientName, *three ASCII letters*, limit 50",
-        make=_by_name(["*ANH*", "*UYE*", "*VAN*", "*DUC*", "*LAN*", "*SON*", "*XUA*", "*QUY*"], _holds),
+        make=_by_name(["*ANH*", "*KIM*", "*MIN*", "*LAN*", "*LIN*", "*MAI*", "*TRA*", "*NGA*"], _holds),
     ),
     Kind(
         name="PatientName, Vietnamese beginning, limit 50",
-        make=_by_name(["Nguyễn*", "Phạm*", "Đặng*", "Trịnh Thị*", "Đoàn*", "Tôn Nữ*"], str.startswith),
+        make=_by_name(["Nguyễn*", "Phạm*", "Đặng*", "Huỳnh*", "Trần Thị*", "Bùi*"], str.startswith),
+    ),
+    Kind(
+        name="PatientName, rare Vietnamese beginning, limit 5",
+        make=_by_name(["Ksor*", "Đoàn*", "Tôn Nữ*", "Trịnh*", "Lý*", "Nguyễn Thị Ngọc Tuyết*"], str.startswith, 5),
     ),
     Kind(
         name="PatientName, *Vietnamese given name*, limit 50",

@@ -110,13 +110,19 @@ def _name(column: sa.Column[Any], keyword: str = "") -> Rule:
             return None
         whole = "=".join(groups)
         one = len(groups) == 1
-        written = (whole, f"{whole}=*", *((f"*={whole}", f"*={whole}=*") if one else ()))
-        named = sa.or_(*(Pattern(each).on(column, tx.dialect.name) for each in written))
+        named = sa.or_(*(Pattern(each).on(column, tx.dialect.name) for each in _placed(whole, alone=one)))
         if keyword and one and "*" in whole.strip("*"):  # which must not reach from one group into the next
             return sa.and_(named, _has_text(TAGS[keyword], Pattern(whole), tx.dialect.name))
         return named
 
     return condition
+
+
+def _placed(whole: str, *, alone: bool) -> list[str]:
+    """Return what a name matches of which `whole` is the first groups, or any one: no pattern that another holds."""
+    before = ["", "*="] if alone and not whole.startswith("*") else [""]
+    after = ["", "=*"] if not whole.endswith("*") else [""]
+    return [f"{lead}{whole}{rest}" for lead in before for rest in after]
 
 
 def words_of(value: str) -> list[str]:

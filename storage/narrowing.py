@@ -20,6 +20,9 @@ _Narrow = Callable[["Transaction", str, _Keys, int], list[int] | None]
 _DEEPEST: Final = 2000
 """Farther in, a page is found on the way along the newest."""
 
+_UNREAD: Final = 4
+"""How many more may be named where all but the page's need not be read."""
+
 _LOOKED_UP: Final = ("StudyInstanceUID", "PatientID", "AccessionNumber")
 """A single value of these has an index of its own."""
 
@@ -33,22 +36,21 @@ def few_studies(tx: Transaction, keys: _Keys, page_end: int, *, newest_first: bo
     if any(keys.get(keyword) and not Pattern(keys[keyword]).wildcards for keyword in _LOOKED_UP):
         return None
     told = [keyword for keyword in _NARROWS if not is_universal(keys.get(keyword, ""))]
-    if told:
-        most = texts.worth_naming(tx, page_end)
-        named = ((keyword, _NARROWS[keyword](tx, keyword, keys, most)) for keyword in told)
-        keyword, found = next((one for one in named if one[1] is not None), ("", None))
-        if found and newest_first and _is_all(keyword, keys):
-            return list(dict.fromkeys(found))[:page_end]
-        return found
-    return _by_modalities(tx, keys, page_end) if newest_first and keys.get("ModalitiesInStudy") else None
+    if not told:
+        return _by_modalities(tx, keys, page_end) if newest_first and keys.get("ModalitiesInStudy") else None
+    is_all = newest_first and _is_all(told[0], keys)
+    most = texts.worth_naming(tx, page_end) * (_UNREAD if is_all else 1)
+    named = (_NARROWS[keyword](tx, keyword, keys, most) for keyword in told)
+    found = next((few for few in named if few is not None), None)
+    return list(dict.fromkeys(found))[:page_end] if found and is_all else found
 
 
-def looks_inside(keys: _Keys) -> bool:
-    """Tell whether a key asks for what stands inside a patient's name: a look at the newest may be sooner done.
+def names_a_patient(keys: _Keys) -> bool:
+    """Tell whether a part of a patient's name is asked for: among the newest, it may be sooner found than looked up.
 
-    Their names stand in the index along which they are looked at; other texts do not.
+    Patients' names stand in the index along which the newest are looked at; other texts do not.
     """
-    return any(texts.looks_inside(Pattern(group)) for group in groups_of(keys.get("PatientName", "")))
+    return not is_universal(keys.get("PatientName", ""))
 
 
 def _is_all(keyword: str, keys: _Keys) -> bool:

@@ -104,7 +104,7 @@ def _rows(  # noqa: PLR0917 - one query
     matched = _matched(tx, asked, Level.STUDY)
     page = columns.order_by(*order).limit(limit).offset(offset)
     newest_first = order is _NEWEST_FIRST
-    if newest_first and offset + limit <= _SHORT and narrowing.looks_inside(_keys(asked)):
+    if newest_first and offset + limit <= _SHORT and narrowing.names_a_patient(_keys(asked)):
         rows = _among_newest(tx, page.where(*matched))
         if len(rows) == limit:
             return rows

@@ -33,11 +33,6 @@ def worth_naming(tx: Transaction, page_end: int) -> int:
     return min(5000, max(50, math.isqrt(page_end * (newest or 0) // 12)))
 
 
-def looks_inside(pattern: Pattern) -> bool:
-    """Tell whether texts that match are found by their trigrams, which takes long where many hold them."""
-    return any(len(run) >= GRAM for run in pattern.runs) and pattern.runs != (pattern.start,)
-
-
 def studies_with(tx: Transaction, tag: int, pattern: Pattern, *, most: int) -> list[int] | None:
     """Return the studies of which a text matches, the newest first, where an index tells; None where they are more.
 
@@ -45,7 +40,7 @@ def studies_with(tx: Transaction, tag: int, pattern: Pattern, *, most: int) -> l
     """
     runs = [run for run in pattern.runs if len(run) >= GRAM]
     values = {"most": most + 1}
-    if looks_inside(pattern) and _has_trigrams(tx):
+    if runs and runs != [pattern.start] and _has_trigrams(tx):
         phrases = " AND ".join('"' + run.replace('"', '""') + '"' for run in runs)
         found = _run(tx, _inside(tag), {**values, "phrases": phrases, "pattern": pattern.spelt(tx.dialect.name)})
     elif pattern.start and pattern.end:
