@@ -224,19 +224,21 @@ def _is_binary(told: Difference) -> bool:
 
 SHARED: dict[str, Reason] = {
     "long values and pixel data": _is_bulk,
-    "(0008,0005) after conversion to UTF-8": _is_charset,
     "VR of private and of mistyped attributes": _is_private_or_un,
     "digits of a number": _is_the_same_number,
     "empty components at the end of a name": _is_a_name_with_empty_components,
 }
-JSON_REASONS: dict[str, Reason] = {**SHARED, "groups below 0008": _is_out_of_order}
+JSON_REASONS: dict[str, Reason] = {
+    **SHARED,
+    "(0008,0005) after conversion to UTF-8": _is_charset,
+    "groups below 0008": _is_out_of_order,
+}
 XML_REASONS: dict[str, Reason] = {
     **SHARED,
     "group lengths that are UN": _is_a_group_length,
     "blocks of private attributes": _is_in_a_private_block,
     "phonetic group of a name without one": _is_a_repeated_group,
     "binary values": _is_binary,
-    "groups below 0008": _is_out_of_order,
 }
 
 
