@@ -39,9 +39,10 @@ def scans(database: Database, query: str, *, times: int = 1, offset: int = 0, is
     with database.read() as tx:
         if is_large:
             tx.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        before = sum(tx.execute(_SCANS).scalars())
         for _ in range(times):
             search.study_rows(tx, matches, limit=50, offset=offset)
-        return sum(tx.execute(_SCANS).scalars())
+        return sum(tx.execute(_SCANS).scalars()) - before
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,6 @@ def scans(database: Database, query: str, *, times: int = 1, offset: int = 0, is
         "ModalitiesInStudy=NM",
         "",
         "PatientName=nguyen*",
-        "PatientName=ksor*",
     ],
 )
 def test_no_table_is_read_whole(database: Database, query: str) -> None:
@@ -67,6 +67,7 @@ def test_no_table_is_read_whole(database: Database, query: str) -> None:
 @pytest.mark.parametrize(
     ("query", "offset"),
     [
+        ("PatientName=ksor*", 0),
         ("PatientName=*trinh thi*", 0),
         ("PatientName=nguyen*tuyet*", 0),
         ("PatientName=*zqx*", 0),
