@@ -169,7 +169,7 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         name="PatientName, rare Vietnamese beginning, limit 5",
-        make=_by_name(["Ksor*", "Đoàn*", "Tôn Nữ*", "Trịnh*", "Lý*", "Nguyễn Thị Ngọc Tuyết*"], str.startswith, 5),
+        make=_by_name(["Ksor*", "Đoàn*", "Tôn Nữ*", "Trịnh*", "Lý*"], str.startswith, 5),
     ),
     Kind(
         name="PatientName, *Vietnamese given name*, limit 50",
