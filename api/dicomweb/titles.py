@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
+
+from fastapi import Path
 
 from api.errors import ParameterRejected
 
 MAX_LENGTH: Final = 16
+
+_LETTER: Final = r"[!-.0-\[\]-~]"
+TitlePath = Annotated[str, Path(json_schema_extra={"pattern": rf"^{_LETTER}({_LETTER[:-1]} ]{{0,14}}{_LETTER})?$"})]
+"""Told, not checked: `title_of` does that, and says what is wrong."""
 
 
 def title_of(part: str) -> str:

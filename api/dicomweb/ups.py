@@ -19,7 +19,7 @@ from api.dicomweb.channels import Channels
 from api.dicomweb.described import Responses, answers
 from api.dicomweb.forms import FORMS, give_at_once
 from api.dicomweb.native import as_xml
-from api.dicomweb.titles import title_of
+from api.dicomweb.titles import TitlePath, title_of
 from api.dicomweb.workitem_bodies import TAKEN, Body, read_data_set
 from api.dicomweb.workitem_models import as_answer, as_model
 from api.errors import BodyRejected, ParameterRejected
@@ -118,7 +118,7 @@ def change_workitem_state(context: Context, request: Request, workitem: Workitem
 
 @router.put("/workitems/{workitem}/state/{requester}", responses=_CHANGED, openapi_extra=_BODY)
 def change_workitem_state_as(
-    context: Context, request: Request, workitem: WorkitemPath, content: Body, requester: str
+    context: Context, request: Request, workitem: WorkitemPath, content: Body, requester: TitlePath
 ) -> Response:
     """Claim or end a workitem, saying who does."""
     title_of(requester)
@@ -138,7 +138,7 @@ def request_cancellation(context: Context, request: Request, workitem: WorkitemP
     openapi_extra=_BODY_OR_NONE,
 )
 def request_cancellation_as(
-    context: Context, request: Request, workitem: WorkitemPath, content: Body, requester: str
+    context: Context, request: Request, workitem: WorkitemPath, content: Body, requester: TitlePath
 ) -> Response:
     """Ask for a workitem to be canceled, saying who asks."""
     return _request_cancel(context, request, workitem, content, title_of(requester))
@@ -199,7 +199,7 @@ def subscribe(
     context: Context,
     request: Request,
     workitem: WorkitemPath,
-    aet: str,
+    aet: TitlePath,
     *,
     deletionlock: Annotated[bool, Query()] = False,
     named: Annotated[list[str] | None, Query(alias="filter")] = None,
@@ -226,7 +226,7 @@ def subscribe(
 
 
 @router.delete("/workitems/{workitem}/subscribers/{aet}", responses=_done(200, "Unsubscribed", 403, 404))
-def unsubscribe(context: Context, request: Request, workitem: WorkitemPath, aet: str) -> Response:
+def unsubscribe(context: Context, request: Request, workitem: WorkitemPath, aet: TitlePath) -> Response:
     """End a subscription; that to all workitems ends every one of the AE title's."""
     title = title_of(aet)
     _write(context, request, lambda tx: worklist.unsubscribe(tx, workitem, title))
@@ -234,7 +234,7 @@ def unsubscribe(context: Context, request: Request, workitem: WorkitemPath, aet:
 
 
 @router.post("/workitems/{workitem}/subscribers/{aet}/suspend", responses=_done(200, "Suspended", 403, 404))
-def suspend_subscription(context: Context, request: Request, workitem: WorkitemPath, aet: str) -> Response:
+def suspend_subscription(context: Context, request: Request, workitem: WorkitemPath, aet: TitlePath) -> Response:
     """Subscribe an AE title to no further workitems; those that it hears of already stay."""
     title = title_of(aet)
     _write(context, request, lambda tx: worklist.suspend(tx, workitem, title))

@@ -34,7 +34,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def _gateways(site: Site) -> set[int]:
     """Return the process ids of the gateways."""
     children = psutil.Process(site.servers["serve"].pid).children()
-    return {process.pid for process in children if process.is_running() and "gateway" in process.cmdline()}
+    return {process.pid for process in children if "gateway" in _words_of(process)}
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line, empty where it has died meanwhile, buried or not."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def _serving(pids: set[int], peers: dict[int, RawScu]) -> dict[int, int]:
