@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -154,6 +155,7 @@ def beside_orthanc(wish: argparse.Namespace, scratch: Path, few: int) -> Iterato
         peers: tuple[Roi | Orthanc, ...] = (gateway, orthanc)
         for peer in peers:
             folder = peer.workplace(scratch) / f"asked-{peer.aet}"
+            stack.callback(shutil.rmtree, folder.parent, ignore_errors=True)  # Orthanc's lies in its own Debian
             stack.enter_context(peer.running(folder))
             send_fast(peer, corpus, 4, lambda: None)
             if (held := peer.holds(folder)) != len(corpus.instances):
@@ -268,7 +270,7 @@ def main() -> None:
     console.width = max(console.width, 140)  # a log has no width of its own
     where = machine()
     parts: dict[str, list[Row]] = {}
-    with tempfile.TemporaryDirectory(prefix="roi-query-", dir=wish.work) as scratch:
+    with tempfile.TemporaryDirectory(prefix="roi-query-", dir=wish.work, ignore_cleanup_errors=True) as scratch:
         for part in wish.parts:
             try:
                 parts[part] = list(_rows(part, wish, Path(scratch), sizes))
