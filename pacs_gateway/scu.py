@@ -184,14 +184,49 @@ class _Call:
 
 def _send_lane(call: _Call, lane: list[_Outgoing], tally: _Tally) -> None:
     for batch in _batches(lane):
-        association = _associate(call, sorted({file.context for file in batch}))
-        accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
+        _send_batch(call, batch, tally)
+
+
+def _send_batch(call: _Call, batch: list[_Outgoing], tally: _Tally) -> None:
+    """Send files, over a new association where one is lost: what a peer gets twice it keeps once.
+
+    Raises
+    ------
+    SendFailed
+        There is no association to begin with.
+    """
+    left, lost = batch, 0
+    while left:
         try:
-            for message_id, file in zip(cycle(range(1, 65536)), batch, strict=False):
-                _send_file(association, accepted, message_id, file, tally)
-        finally:
-            if association.is_established:
-                association.release()
+            rest = _send_over(_associate(call, sorted({file.context for file in left})), left, tally)
+        except SendFailed:
+            if left is batch:
+                raise
+            lost, rest = _MOST_LOST, left
+        lost = 0 if len(rest) < len(left) else lost + 1
+        if rest and lost >= _MOST_LOST:
+            tally.count_not_sent(rest[0].path, "peer gave no answer")
+            for file in rest[1:]:
+                tally.count_not_sent(file.path, "the association was lost before")
+            return
+        left = list(rest)
+
+
+_MOST_LOST: Final = 2
+"""Associations lost one after the other over the same file."""
+
+
+def _send_over(association: Any, files: list[_Outgoing], tally: _Tally) -> list[_Outgoing]:  # noqa: ANN401 - pynetdicom is untyped
+    """Send files over one association; return those that are left where it was lost, the unanswered one first."""
+    accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
+    try:
+        for number, file in enumerate(files):
+            if not _send_file(association, accepted, number % 65535 + 1, file, tally):
+                return files[number:]
+    finally:
+        if association.is_established:
+            association.release()
+    return []
 
 
 def _associate(call: _Call, contexts: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - pynetdicom is untyped
@@ -227,18 +262,23 @@ def _send_file(
     message_id: int,
     file: _Outgoing,
     tally: _Tally,
-) -> None:
+) -> bool:
+    """Send one file and count what became of it; False, and nothing counted, where the association is lost."""
     if not association.is_established:
-        tally.count_not_sent(file.path, "the association was lost before")
-    elif file.context not in accepted:
+        return False
+    if file.context not in accepted:
         tally.count_not_sent(file.path, "peer takes no SOP class {} in transfer syntax {}".format(*file.context))
-    else:
-        try:
-            answer = association.send_c_store(file.path, msg_id=message_id)
-        except (OSError, RuntimeError, ValueError, AttributeError) as error:
-            tally.count_not_sent(file.path, f"cannot be sent: {type(error).__name__}")
-            return
-        tally.count_answer(file, answer.get("Status"))
+        return True
+    try:
+        answer = association.send_c_store(file.path, msg_id=message_id)
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+        tally.count_not_sent(file.path, f"cannot be sent: {type(error).__name__}")
+        return True
+    status = answer.get("Status")
+    if status is None:
+        return False
+    tally.count_answer(file, status)
+    return True
 
 
 # ------------------------------------------------------------------------------------------------ what became of it
@@ -286,11 +326,9 @@ class _Tally:
         self.sent_bytes = 0
         self.not_sent: list[NotSent] = []
 
-    def count_answer(self, file: _Outgoing, status: int | None) -> None:
+    def count_answer(self, file: _Outgoing, status: int) -> None:
         """Count a file by the status that the peer answered; success and warnings are sent (PS3.4 B.2.3)."""
-        if status is None:
-            self.count_not_sent(file.path, "peer gave no answer")
-        elif status == 0 or status >> 12 == 0xB:
+        if status == 0 or status >> 12 == 0xB:
             with self._lock:
                 self._memory.remember(file.path)
                 self.sent += 1

@@ -41,7 +41,7 @@ def _words_of(process: psutil.Process) -> list[str]:
     """Return a process's command line, empty where it has died meanwhile, buried or not."""
     try:
         return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+    except psutil.NoSuchProcess:  # a zombie is one, too
         return []
 
 

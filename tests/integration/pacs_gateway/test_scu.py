@@ -21,6 +21,9 @@ from tests.servers.dcmtk import NO_DELAY, dcmtk
 from tests.servers.process import free_port
 from tests.unit.pacs_gateway.datasets import data_set
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""pynetdicom leaves its socket open where an association is refused or lost."""
+
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 
 
@@ -109,7 +112,6 @@ def test_peer_that_rejects_is_one_clear_error(
         send([tmp_path], "127.0.0.1", site.port, **titles)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom leaves its socket open
 def test_nobody_there_is_one_clear_error(tmp_path: Path) -> None:
     _write(tmp_path / "a", "1.5")
     with socket.socket() as closed:
@@ -128,6 +130,19 @@ def test_peer_that_goes_away_leaves_the_rest_not_sent(site: Site, tmp_path: Path
 
     report = send([tmp_path], "127.0.0.1", site.port, on_progress=stop)
     assert (report.sent, len(report.not_sent)) == (1, 2)
+
+
+def test_an_association_that_is_lost_is_followed_by_another(site: Site, tmp_path: Path) -> None:
+    for number in range(6):
+        _write(tmp_path / f"{number}", f"1.5.{number}")
+
+    def cut(progress: Progress) -> None:
+        if progress.done == 2:
+            for association in site.gateway._hall.present():
+                association.interrupt(at_once=True)
+
+    report = send([tmp_path], "127.0.0.1", site.port, on_progress=cut)
+    assert (report.sent, report.not_sent) == (6, ())
 
 
 def test_nothing_to_send_is_no_error(tmp_path: Path) -> None:

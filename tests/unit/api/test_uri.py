@@ -74,9 +74,10 @@ def test_an_object_is_named_by_all_of_its_uids(client: TestClient, query: str, s
         ("", "image/jpeg;q=0.1, application/dicom;q=0.9", "application/dicom"),
         (PNG, None, "image/png"),
         (DICOM, "*/*", "application/dicom"),
-        ("contentType=image/gif,image/png", "image/*", "image/png"),
+        ("contentType=image/webp,image/png", "image/*", "image/png"),
         ("contentType=image/jpeg;q=0.5,image/png", None, "image/png"),
-        ("contentType=image/gif", None, ""),
+        ("contentType=image/gif", None, "image/gif"),
+        ("contentType=image/webp", None, ""),
         (PNG, "image/jpeg", ""),
         ("", "text/html", ""),
         ("", "multipart/related; type=application/dicom", ""),
@@ -219,7 +220,13 @@ def test_what_is_held_already_is_304_and_head_has_no_body(client: TestClient, mo
 def test_the_service_is_named_in_the_capabilities_and_in_the_document(client: TestClient) -> None:
     told = client.options("/dicom-web", headers={"Accept": "application/json"}).json()
     (one,) = [resource for resource in told["resources"] if resource["path"] == "wado"]
-    assert one["methods"][0]["gives"][:3] == ["image/jpeg", "image/png", "application/dicom"]
+    assert one["methods"][0]["gives"][:5] == [
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/jp2",
+        "application/dicom",
+    ]
     parameters = client.get("/api/openapi.json").json()["paths"]["/dicom-web/wado"]["get"]["parameters"]
     named = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
     assert {"requestType", "studyUID", "seriesUID", "objectUID", "contentType", "frameNumber"} <= named

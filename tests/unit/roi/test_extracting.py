@@ -65,7 +65,15 @@ def wait(until: Callable[[], object]) -> None:
 
 
 def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "extract" in each.cmdline()]
+    return [each for each in psutil.Process().children() if "extract" in _words_of(each)]
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line, empty where it has died, buried or not."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie is one, too
+        return []
 
 
 def test_by_hand_it_makes_what_there_is_to_make(settings: Settings, database: Database) -> None:
