@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from storage import narrowing, schema
 from storage.catalog import studies as catalogue
+from storage.catalog.arrivals import STUDY_FACTS
 from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, supported
 from storage.statements import Statement
 from storage.wildcards import Condition
@@ -42,23 +43,7 @@ __all__ = [
 
 _studies, _series, _instances = schema.studies, schema.series, schema.instances
 
-FACTS: Final = (
-    "study_instance_uid",
-    "patient_id",
-    "issuer_of_patient_id",
-    "patient_name",
-    "patient_birth_date",
-    "patient_sex",
-    "study_date",
-    "study_time",
-    "accession_number",
-    "study_id",
-    "study_description",
-    "referring_physician_name",
-    "modalities",
-    "series_count",
-    "instance_count",
-)
+FACTS: Final = ("study_instance_uid", *STUDY_FACTS, "modalities", "series_count", "instance_count")
 """What an answer tells of a study."""
 
 _FACTS = sa.select(*(_studies.c[name] for name in FACTS))
