@@ -17,7 +17,7 @@ import urllib3
 from benchmarks import relaxed
 from benchmarks.corpora import Corpus
 from benchmarks.peers import MissingError, Peer
-from storage import journal, schema
+from storage import schema
 from storage.adapters import open_store
 from storage.database import Database
 from storage.records import ObjectKey
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from storage.ports import ObjectStore
 
 _START_S = 30.0
-_SETTLE_S = 60.0
 
 _KEPT = (
     sa.select(
@@ -53,7 +52,7 @@ class Roi(Peer):
         self,
         name: str = "roi",
         *,
-        promise: str = "object synced in a journal, row synced",
+        promise: str = "object, folder and row synced",
         processes: int = 1,
         catalogue_url: Callable[[], str] | None = None,
         behind: Callable[[], list[int]] = list,
@@ -105,14 +104,6 @@ class Roi(Peer):
             for socket in process.net_connections("tcp")
         )
 
-    def settle(self, folder: Path) -> None:
-        """Wait until every object has been synced in its own file and the journal holds none."""
-        deadline = time.monotonic() + _SETTLE_S
-        while held := journal.unsettled(folder / "data/store/journal"):
-            if time.monotonic() > deadline:
-                raise MissingError(f"{self.name}: the journal still holds {held} objects")
-            time.sleep(0.05)
-
     def catalogue_url(self, folder: Path) -> str:
         """Return where the catalogue is."""
         return self._chosen or f"sqlite:///{folder / 'data/catalogue.sqlite'}"
@@ -154,7 +145,7 @@ class RelaxedRoi(Roi):
     """Our gateway made to promise no more than Orthanc does."""
 
     def __init__(self) -> None:
-        super().__init__("roi, Orthanc's durability", promise="object synced in a journal, row in WAL (NORMAL)")
+        super().__init__("roi, Orthanc's durability", promise="file synced, row in WAL (NORMAL)")
 
     def program(self) -> list[str]:
         """Run the gateway with the two syncs weakened."""

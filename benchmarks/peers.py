@@ -73,7 +73,6 @@ class Peer(Contestant):
         try:
             with self.running(folder) as pids, Sampler(pids) as sampler:
                 seconds, store_s = client(self, corpus, lanes, sampler.start)
-                self.settle(folder)
                 sampler.stop()
                 self.check(folder, corpus)
         finally:
@@ -120,9 +119,6 @@ class Peer(Contestant):
 
     def check_running(self, folder: Path, pid: int) -> None:
         """Raise unless the running server is what its name says."""
-
-    def settle(self, folder: Path) -> None:
-        """Return when nothing is left to do for what was answered: it counts as cost, not as time."""
 
     @abstractmethod
     def stored(self, folder: Path, corpus: Corpus) -> set[str]:
@@ -184,7 +180,7 @@ class Storescp(Peer):
 class BareLoop(Contestant):
     """No server: as many threads as senders write each file, sync it, and sync its folder, one after the other.
 
-    What no archive that syncs a file an instance before it answers can pass.
+    What no archive that keeps our promise with a file an instance can pass.
     """
 
     name = "bare loop"

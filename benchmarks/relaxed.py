@@ -1,8 +1,7 @@
 """A gateway with Orthanc's durability, to compare like with like; no setting of the product does this.
 
-Files, the journal's among them, are synced by `fdatasync`, folders not at all, and SQLite commits with
-synchronous=NORMAL: after a power cut an acknowledged instance may be gone.  All else is `roi gateway`, whose arguments
-it takes.
+Files are synced by `fdatasync`, folders not at all, and SQLite commits with synchronous=NORMAL: after a power cut an
+acknowledged instance may be gone.  All else is `roi gateway`, whose arguments it takes.
 """
 
 from __future__ import annotations

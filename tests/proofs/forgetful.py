@@ -1,8 +1,8 @@
 """A gateway on a disk that keeps nothing but what was synced: every sync is written down as it was asked for.
 
-``python -m tests.proofs.forgetful SHADOW SECONDS gateway ...`` runs `roi gateway ...`, whose journal settles every so
-many seconds.  When a sync has returned, `SHADOW` holds what the file, or the names in the folder, were when it was
-called: what a power cut from now on leaves.  SQLite syncs by itself and is not followed.
+``python -m tests.proofs.forgetful SHADOW gateway ...`` runs `roi gateway ...`.  When a sync has returned, `SHADOW`
+holds what the file, or the names in the folder, were when it was called: what a power cut from now on leaves.  SQLite
+syncs by itself and is not followed.  Syncs are slow here, so that a cut finds many of them under way.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from storage import journal, sync
+_SLOW_S = 0.02
 
 
 class Shadow:
@@ -82,6 +83,7 @@ def follow(shadow: Shadow) -> None:
 
     def followed(call: Callable[[int], None]) -> Callable[[int], None]:
         def call_and_note(descriptor: int) -> None:
+            time.sleep(_SLOW_S)
             here, found, look = Path(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor), shadow.look()
             if stat.S_ISDIR(found.st_mode):
                 folder, names = here.readlink(), names_now(here)
@@ -94,34 +96,15 @@ def follow(shadow: Shadow) -> None:
 
         return call_and_note
 
-    sync_all = sync.sync_all
-
-    def sync_all_and_note(descriptor: int) -> None:
-        look, objects = shadow.look(), Path(f"/proc/self/fd/{descriptor}").readlink()
-        shelves = {shelf: names_now(shelf) for shelf in objects.iterdir()}
-        contents = {
-            inode: (shelf / name).read_bytes()
-            for shelf, names in shelves.items()
-            for name, inode in names.items()
-            if shadow.content(inode) is None
-        }
-        sync_all(descriptor)
-        for inode, content in contents.items():
-            shadow.write_file(look, inode, content)
-        for shelf, names in shelves.items():
-            shadow.write_folder(look, shelf, names)
-
     os.fsync, os.fdatasync = followed(os.fsync), followed(os.fdatasync)  # type: ignore[assignment]
-    sync.sync_all = sync_all_and_note
 
 
 def main() -> None:
     """Run it."""
     follow(Shadow(Path(sys.argv[1])))
-    journal.SETTLE_S = float(sys.argv[2])  # type: ignore[misc]
     from roi.cli import app  # not before its syncs are followed
 
-    app(sys.argv[3:])
+    app(sys.argv[2:])
 
 
 if __name__ == "__main__":
