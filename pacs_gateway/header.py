@@ -25,7 +25,12 @@ HEAD_BYTES: Final = 32 * 1024
 """How much of a data set is worth reading before anything is known about it."""
 
 MAX_VALUE_BYTES: Final = 4096
-"""Longer values are cut: a header is a row, not a document."""
+"""No more of a value is read: a header is a row, not a document."""
+
+MAX_TEXT: Final = 512
+"""Letters of a text that are kept, eight times what an LO may have (PS3.5 6.2): an index entry holds 2704 bytes."""
+MAX_CODE: Final = 64
+"""The same for what is ASCII: codes, dates and times."""
 
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]{1,12}")
@@ -39,11 +44,11 @@ _REMEMBERED: Final = 64
 
 # ------------------------------------------------------------------------------------- from attribute to field
 def _text(value: bytes, encodings: Encodings, _: Encoding) -> str | None:
-    return decode_text(value, encodings) or None
+    return decode_text(value, encodings)[:MAX_TEXT].rstrip() or None
 
 
 def _plain(value: bytes, _: Encodings, __: Encoding) -> str | None:
-    return decode_text(value, _ASCII) or None
+    return decode_text(value, _ASCII)[:MAX_CODE].rstrip() or None
 
 
 def _texts(value: bytes, _: Encodings, __: Encoding) -> tuple[str, ...]:

@@ -47,6 +47,9 @@ _ORDER = {
 }
 _RANK = {OrderPriority.STAT: 0, OrderPriority.URGENT: 1, OrderPriority.ROUTINE: 2}
 
+_MOST_MODALITIES = 1024
+"""Letters of a study's modalities, for the index that they are in: no real study has 60 of them."""
+
 STUDY_FACTS = (
     "patient_id",
     "issuer_of_patient_id",
@@ -488,8 +491,10 @@ def _first_told(row: Any, arrivals: list[Arrival], names: tuple[str, ...]) -> di
 
 
 def _joined(modalities: str, arrivals: list[Arrival]) -> str:
-    found = set(modalities.split("\\")) | {arrival.header.modality or "" for arrival in arrivals}
-    return "\\".join(sorted(found - {""}))
+    found = sorted(({*modalities.split("\\")} | {arrival.header.modality or "" for arrival in arrivals}) - {""})
+    while len(joined := "\\".join(found)) > _MOST_MODALITIES:
+        found.pop()
+    return joined
 
 
 def _other_patient(patient_id: str | None, arrivals: list[Arrival]) -> bool:

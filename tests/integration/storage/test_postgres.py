@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from pacs_gateway.header import MAX_CODE, MAX_TEXT
+from storage import search
 from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
 from storage.catalog import changes
+from storage.catalog.arrivals import STUDY_FACTS
 from storage.database import Database
 from storage.migrate import migrate
+from storage.records import SeriesUid, Verdict
+from storage.search import Match
 from tests.builders import Clock, header, keep
 from tests.servers.postgres import PostgresServer
 from tests.unit.storage import test_archive, test_hiding, test_jobs, test_rejection, test_scrub
@@ -71,3 +77,16 @@ def test_a_reader_sees_one_moment(kept: Archive, clock: Clock) -> None:
         assert changes.since(reader, 0) == before
     with kept.database.read() as reader:
         assert len(changes.since(reader, 0)) == len(before) + 1
+
+
+def test_the_longest_values_that_a_header_keeps_fit_every_index(kept: Archive) -> None:
+    dice = random.Random(1)  # what does not repeat itself is not compressed
+    text = "".join(chr(dice.randrange(0x20000, 0x2A6DF)) for _ in range(MAX_TEXT))
+    codes = ["".join(dice.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", k=MAX_CODE)) for _ in range(60)]
+    told = dict.fromkeys(STUDY_FACTS, text) | {"study_date": codes[0]}
+    for number, code in enumerate(codes):
+        made = header(number, modality=code, series_instance_uid=SeriesUid(f"1.2.3.{number}"), **told)
+        assert keep(kept, made) is Verdict.STORED
+    with kept.database.read() as tx:
+        [study] = search.studies(tx, [Match(keyword="PatientID", value=text)], limit=2)
+    assert study.patient_id == text

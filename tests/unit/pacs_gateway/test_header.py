@@ -280,6 +280,12 @@ def test_quick_and_careful_reader_agree(values: dict[str, str]) -> None:
     assert quick == careful
 
 
+def test_a_value_longer_than_any_may_be_is_kept_in_part() -> None:
+    text = "Ặ" * 1000
+    found = read(data_set({"SpecificCharacterSet": b"ISO_IR 192", "PatientID": text.encode(), "Modality": b"X" * 1000}))
+    assert (found.patient_id, found.modality) == (text[: header_module.MAX_TEXT], "X" * header_module.MAX_CODE)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("1", True), ("1.2.840", True), ("1.02", True), ("", False), ("1.a", False), ("1" * 65, False)],
