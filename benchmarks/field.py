@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.floor import Floor
 from benchmarks.full_catalogue import FullCatalogue, FullPostgres, FullSqlite
 from benchmarks.orthanc import Orthanc, OrthancPostgres, installed_orthanc
 from benchmarks.ours import RelaxedRoi, Roi, RoiApi, RoiOnServers
@@ -117,4 +118,5 @@ MAKERS: Mapping[str, Callable[[Field], Contestant]] = {
     "orthanc-postgres": Field.orthanc_on_postgres,
     "storescp": lambda _: Storescp(),
     "bare": lambda _: BareLoop(),
+    "floor": lambda _: Floor(),
 }

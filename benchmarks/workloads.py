@@ -114,7 +114,7 @@ WORKLOADS = (
         title="CT 532 KB, 4 associations",
         corpus="ct",
         lanes=4,
-        contestants=("roi", "roi-2", "orthanc", "bare", "storescp"),
+        contestants=("roi", "roi-2", "orthanc", "bare", "floor", "storescp"),
         goals=(
             _rate("roi", "orthanc", 3.0),
             Goal(figure="CPU an instance", ours="roi", theirs="orthanc", at_most=0.35),
@@ -126,7 +126,7 @@ WORKLOADS = (
         title="CT 532 KB, 1 association",
         corpus="ct",
         lanes=1,
-        contestants=("roi", "roi-relaxed", "orthanc", "bare"),
+        contestants=("roi", "roi-relaxed", "orthanc", "bare", "floor"),
         goals=(_rate("roi", "orthanc", 3.0), _rate("roi-relaxed", "orthanc", 4.0)),
     ),
     Workload(
@@ -134,7 +134,7 @@ WORKLOADS = (
         title="tiny 8 KB, 4 associations",
         corpus="tiny",
         lanes=4,
-        contestants=("roi", "orthanc", "bare", "storescp"),
+        contestants=("roi", "orthanc", "bare", "floor", "storescp"),
         goals=(_rate("roi", "orthanc", 2.5),),
     ),
     Workload(
@@ -142,7 +142,7 @@ WORKLOADS = (
         title="DX 8 MB, 1 association",
         corpus="dx",
         lanes=1,
-        contestants=("roi", "orthanc", "bare", "storescp"),
+        contestants=("roi", "orthanc", "bare", "floor", "storescp"),
         goals=(Goal(figure="MB/s", ours="roi", theirs="orthanc", at_least=2.5),),
     ),
     Workload(

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import report
 from benchmarks.corpora import Corpus, make_corpus, make_long
 from benchmarks.field import MAKERS
+from benchmarks.floor import Floor
 from benchmarks.ingest import summarise
 from benchmarks.peers import BareLoop, MissingError, Peer, Run
 from benchmarks.report import Outcome, on_page, write_page
@@ -151,3 +152,10 @@ def test_the_bare_loop_writes_every_byte(corpus: Corpus, tmp_path: Path) -> None
     assert run.instances == len(corpus.instances)
     assert len(run.store_s) == run.instances
     assert not (tmp_path / "bare").exists()
+
+
+def test_the_floor_receives_every_byte(corpus: Corpus, tmp_path: Path) -> None:
+    run = Floor().run(corpus, 2, None, tmp_path)  # type: ignore[arg-type]
+    assert run.instances == len(corpus.instances)
+    assert len(run.store_s) == run.instances
+    assert not (tmp_path / "floor").exists()
