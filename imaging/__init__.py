@@ -5,6 +5,6 @@ loaded by the decoder's process alone.
 """
 
 from imaging.decoders import Decoders
-from imaging.jobs import Decode, Encode, FrameForm, Picture, Render, Window
+from imaging.jobs import Decode, Encode, FrameForm, Picture, Presentation, Render, Window
 
-__all__ = ["Decode", "Decoders", "Encode", "FrameForm", "Picture", "Render", "Window"]
+__all__ = ["Decode", "Decoders", "Encode", "FrameForm", "Picture", "Presentation", "Render", "Window"]

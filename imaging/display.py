@@ -45,12 +45,17 @@ def shown(job: Render, samples: Samples) -> Shown:
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # pydicom warns of values that this passes over
-        header = read_dataset(io.BytesIO(job.header), job.implicit, job.little)
+        header = header_of(job)
         if job.form.samples == 3:
             return _colour(job.form, samples)
         if job.form.photometric == "PALETTE COLOR":
             return _palette(header, samples[..., 0])
-        return _grey(job, header, samples[..., 0])
+        return grey(job, header, samples)
+
+
+def header_of(job: Render) -> Dataset:
+    """Return the attributes before the pixels."""
+    return read_dataset(io.BytesIO(job.header), job.implicit, job.little)
 
 
 # ----------------------------------------------------------------------------------------------------- colour
@@ -71,8 +76,12 @@ def _palette(header: Dataset, samples: Samples) -> Shown:
 
 
 # ----------------------------------------------------------------------------------------------------- grey
-def _grey(job: Render, header: Dataset, samples: Samples) -> Shown:
-    """Return grey levels; up to 16 bits each stored value is worked out once, whatever the size of the frame."""
+def grey(job: Render, header: Dataset, samples: Samples) -> Shown:
+    """Return the grey levels of a frame's one sample per pixel, presented as `header` says.
+
+    Up to 16 bits each stored value is worked out once, whatever the size of the frame.
+    """
+    samples = samples[..., 0]
     inverse = job.form.photometric == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
     if samples.dtype.itemsize > 2 or job.form.floating:
         wide = _modality(job, header, samples.astype(np.float64))
@@ -103,11 +112,11 @@ def _levels(job: Render, header: Dataset, values: _Floats, used: _Floats, *, inv
     lut = None if window else _lookup(_item(place, "VOILUTSequence"), values, signed=job.form.signed)
     if lut is not None:
         level, bits = lut
-        grey = level / max((1 << bits) - 1, 1)
+        shade = level / max((1 << bits) - 1, 1)
     else:
-        grey = _windowed(values, window or _own_window(place) or _over(_BITMAP if job.form.bits_stored == 1 else used))
-    grey = np.clip(np.nan_to_num(grey, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    return np.asarray(np.rint((1.0 - grey if inverse else grey) * 255), dtype=np.uint8)
+        shade = _windowed(values, window or _own_window(place) or _over(_BITMAP if job.form.bits_stored == 1 else used))
+    shade = np.clip(np.nan_to_num(shade, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+    return np.asarray(np.rint((1.0 - shade if inverse else shade) * 255), dtype=np.uint8)
 
 
 def _modality(job: Render, header: Dataset, stored: _Floats) -> _Floats:
@@ -154,15 +163,16 @@ def _lookup(item: Dataset | None, values: _Floats, *, signed: bool) -> tuple[_Fl
         return None
     count, first, bits = (int(part) for part in descriptor)
     count = count or 65536
-    entries = _entries(item.get("LUTData"), count)
-    if entries is None or not 8 <= bits <= 16:
+    found = entries(item.get("LUTData"), count)
+    if found is None or not 8 <= bits <= 16:
         return None
     first = first - 65536 if signed and first > 32767 else first
     place = np.clip(np.nan_to_num(values) - first, 0, count - 1).astype(np.int64)
-    return entries[place].astype(np.float64), bits
+    return found[place].astype(np.float64), bits
 
 
-def _entries(data: object, count: int) -> npt.NDArray[np.uint16] | None:
+def entries(data: object, count: int) -> npt.NDArray[np.uint16] | None:
+    """Return the entries of a LUT, None where there are not so many."""
     if isinstance(data, bytes):
         packed = np.frombuffer(data, np.uint8 if count <= len(data) < 2 * count else "<u2", count=-1)
     elif isinstance(data, MultiValue | list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from imaging.errors import DecodeRefused
@@ -87,11 +87,23 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Presentation:
+    """A softcopy presentation state to show a frame by: its data set, and the digest that names it."""
+
+    key: str
+    content: bytes = field(repr=False)
+    implicit: bool
+    little: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """How a frame is to be shown.
 
     `crop` is left, top, width and height in pixels of the frame, a negative width or height mirrors it; `viewport` is
-    the largest width and height, its proportions kept; `quality`, 1 to 100, is that of JPEG.
+    the largest width and height, its proportions kept; `quality`, 1 to 100, is that of JPEG.  `annotation` names what
+    is written on it, ``patient`` or ``technique``; `profile` is ``yes`` for the image's own colour profile, ``srgb``
+    for sRGB, ``no`` for none.
     """
 
     media_type: str = "image/jpeg"
@@ -99,6 +111,9 @@ class Picture:
     viewport: tuple[int, int] | None = None
     crop: tuple[float | None, float | None, float | None, float | None] = (None, None, None, None)
     window: Window | None = None
+    annotation: tuple[str, ...] = ()
+    profile: str = "no"
+    presentation: Presentation | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from imaging.profiles import in_jpeg, in_png
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,9 +30,11 @@ def framed(image: Shown, picture: Picture) -> Shown:
     return _scaled(part, max(1, round(rows * factor)), max(1, round(columns * factor)))
 
 
-def encode(image: Shown, picture: Picture) -> bytes:
-    """Return the picture in its media type; a JPEG says what it is."""
-    return _ENCODERS[picture.media_type](np.ascontiguousarray(image), picture.quality)
+def encode(image: Shown, picture: Picture, profile: bytes = b"") -> bytes:
+    """Return the picture in its media type, with its profile where the type takes one; a JPEG says what it is."""
+    file = _ENCODERS[picture.media_type](np.ascontiguousarray(image), picture.quality)
+    with_profile = _PROFILED.get(picture.media_type)
+    return with_profile(file, profile) if profile and with_profile else file
 
 
 def _jpeg(image: Shown, quality: int) -> bytes:
@@ -62,6 +66,7 @@ _ENCODERS: Final[Mapping[str, Callable[[Shown, int], bytes]]] = {
     "image/gif": _gif,
     "image/jp2": _jp2,
 }
+_PROFILED: Final[Mapping[str, Callable[[bytes, bytes], bytes]]] = {"image/jpeg": in_jpeg, "image/png": in_png}
 
 
 def _cut(image: Shown, crop: tuple[float | None, float | None, float | None, float | None]) -> Shown:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -20,6 +20,7 @@ from api.dicomweb.frames import FramesPath, check_numbers, frame_bytes, numbers_
 from api.dicomweb.kept import instance_url, instances_of
 from api.dicomweb.multipart import Related
 from api.dicomweb.places import stored_pieces
+from api.dicomweb.presented import PRESENTATIONS, presented_by, state_of
 from api.dicomweb.source import reader
 from api.dicomweb.streams import stream, strong_tag
 from api.errors import NotAcceptable, ParameterRejected, PixelsUnreadable
@@ -76,6 +77,16 @@ WindowText = Annotated[
     Query(description="center,width[,function]", max_length=200, json_schema_extra={"pattern": _WINDOWS}),
 ]
 Quality = Annotated[int, Query(ge=1, le=100)]
+AnnotationText = Annotated[
+    str | None,
+    Query(
+        description="patient, technique or both",
+        max_length=64,
+        json_schema_extra={"pattern": "^(patient|technique)(,(patient|technique))*$"},
+    ),
+]
+_WRITTEN: Final = ("patient", "technique")
+Profile = Annotated[Literal["no", "yes", "srgb"], Query(alias="iccprofile")]
 
 
 # ----------------------------------------------------------------------------------------------------- rendered
@@ -88,9 +99,11 @@ def rendered_study(
     viewport: Viewport = None,
     window: WindowText = None,
     quality: Quality = QUALITY,
+    annotation: AnnotationText = None,
+    profile: Profile = "no",
 ) -> Response:
     """Show every image of a study, each by its representative frame."""
-    asked = picture_of(viewport, window, quality)
+    asked = picture_of(viewport, window, quality, annotation, profile)
     return _each(context, request, instances_of(context, study), asked)
 
 
@@ -104,9 +117,11 @@ def rendered_series(
     viewport: Viewport = None,
     window: WindowText = None,
     quality: Quality = QUALITY,
+    annotation: AnnotationText = None,
+    profile: Profile = "no",
 ) -> Response:
     """Show every image of a series, each by its representative frame."""
-    asked = picture_of(viewport, window, quality)
+    asked = picture_of(viewport, window, quality, annotation, profile)
     return _each(context, request, instances_of(context, study, series), asked)
 
 
@@ -121,11 +136,17 @@ def rendered_instance(
     viewport: Viewport = None,
     window: WindowText = None,
     quality: Quality = QUALITY,
+    annotation: AnnotationText = None,
+    profile: Profile = "no",
 ) -> Response:
     """Show an instance: an image by its representative frame, as GIF by all; a video, a report, a document."""
-    asked = picture_of(viewport, window, quality)
+    asked = picture_of(viewport, window, quality, annotation, profile)
     one = instances_of(context, study, series, instance)[0]
     places = context.atlas.places(context.archive, one)
+    if one.sop_class_uid in PRESENTATIONS:
+        state = state_of(context, one)
+        shown = [(image, image_of(context, image), number) for image, number in presented_by(context, one)]
+        return _answer(context, request, shown, replace(asked, presentation=state))
     if places is None:
         return rendered_document(context, request, one)
     video = syntax_of(one.transfer_syntax_uid).media_type
@@ -148,9 +169,11 @@ def rendered_frames(
     viewport: Viewport = None,
     window: WindowText = None,
     quality: Quality = QUALITY,
+    annotation: AnnotationText = None,
+    profile: Profile = "no",
 ) -> Response:
     """Show frames of an instance."""
-    asked, numbers = picture_of(viewport, window, quality), numbers_of(frames)
+    asked, numbers = picture_of(viewport, window, quality, annotation, profile), numbers_of(frames)
     one = instances_of(context, study, series, instance)[0]
     places = image_of(context, one)
     check_numbers(numbers, places)
@@ -208,7 +231,9 @@ def frame_thumbnail(
 
 
 # ----------------------------------------------------------------------------------------------------- parameters
-def picture_of(viewport: str | None, window: str | None, quality: int) -> Picture:
+def picture_of(
+    viewport: str | None, window: str | None, quality: int, annotation: str | None = None, profile: str = "no"
+) -> Picture:
     """Return what the query asks for (PS3.18 8.3.5.1).
 
     Raises
@@ -217,7 +242,14 @@ def picture_of(viewport: str | None, window: str | None, quality: int) -> Pictur
         A parameter is malformed, or asks for a picture larger than is made.
     """
     size, crop = _viewport(viewport)
-    return Picture(quality=quality, viewport=size, crop=crop, window=window_of(window))
+    return Picture(
+        quality=quality,
+        viewport=size,
+        crop=crop,
+        window=window_of(window),
+        annotation=annotation_of(annotation),
+        profile=profile,
+    )
 
 
 def _thumbnail(viewport: str | None) -> Picture:
@@ -263,6 +295,14 @@ def window_of(text: str | None) -> Window | None:
     if not (math.isfinite(center) and math.isfinite(width)) or width <= 0 or (function == "linear" and width < 1):
         raise ParameterRejected("a window is wider than 0, a linear one at least 1 wide")
     return Window(center=center, width=width, function=function)
+
+
+def annotation_of(text: str | None) -> tuple[str, ...]:
+    """Return what is to be written on a picture; `ParameterRejected` where a word of the list is not known."""
+    words = [] if text is None else text.split(",")
+    if not set(words) <= set(_WRITTEN):
+        raise ParameterRejected(f"annotation is a list of {' and '.join(_WRITTEN)}")
+    return tuple(word for word in _WRITTEN if word in words)
 
 
 # ----------------------------------------------------------------------------------------------------- answering
@@ -393,7 +433,7 @@ def _rendered(context: ApiContext, shown: Asked, picture: Picture) -> bytes:
 
 def warning(context: ApiContext, request: Request) -> dict[str, str]:
     """Say which parameters were passed over (PS3.18 8.3.5: those not supported are ignored)."""
-    ignored = [name for name in ("annotation", "charset", "iccprofile") if name in request.query_params]
+    ignored = [name for name in ("charset",) if name in request.query_params]
     if not ignored:
         return {}
     return {"Warning": f'299 {context.dicomweb_url}: "{", ".join(ignored)} is not offered and was ignored"'}

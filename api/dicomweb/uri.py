@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,14 +15,17 @@ from api.dicomweb import media, rendered, wado
 from api.dicomweb.described import answers
 from api.dicomweb.frames import check_numbers
 from api.dicomweb.kept import instances_of
+from api.dicomweb.presented import PRESENTATIONS, named_by, state_of
 from api.errors import NotAcceptable, ParameterRejected
 from api.uids import QueryUid
 from imaging import Picture
 from storage.records import InstanceUid, SeriesUid, StudyUid
 
 if TYPE_CHECKING:
+    from api.context import ApiContext
     from api.dicomweb.places import Places
-    from imaging import Window
+    from imaging import Presentation, Window
+    from storage.records import InstanceRecord
 
 router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
@@ -81,7 +85,21 @@ def retrieve(context: Context, request: Request, asked: Annotated[Asked, Query()
     places = rendered.image_of(context, one)
     number = places.representative if asked.frame_number is None else int(asked.frame_number)
     check_numbers([number], places)
-    return rendered.show(context, request, (one, places, number), _picture(asked, places, given.offer))
+    picture = _picture(asked, places, given.offer)
+    if asked.presentation is not None:
+        picture = replace(picture, presentation=_state(context, asked, one))
+    return rendered.show(context, request, (one, places, number), picture)
+
+
+def _state(context: ApiContext, asked: Asked, one: InstanceRecord) -> Presentation:
+    """Return the presentation state that is named; `ParameterRejected` where it is none, or none of this object."""
+    series, uid = SeriesUid(asked.presentation_series or ""), InstanceUid(asked.presentation or "")
+    found = instances_of(context, StudyUid(asked.study), series, uid)[0]
+    if found.sop_class_uid not in PRESENTATIONS:
+        raise ParameterRejected("presentationUID names no presentation state that is rendered here")
+    if one.sop_instance_uid not in named_by(context, found):
+        raise ParameterRejected("the presentation state does not refer to the object")
+    return state_of(context, found)
 
 
 # ----------------------------------------------------------------------------------------------------- checking
@@ -97,8 +115,8 @@ def _check(asked: Asked, named: Sequence[str]) -> None:
     for pair in (("windowCenter", "windowWidth"), ("presentationUID", "presentationSeriesUID")):
         if len({*pair} & {*named}) == 1:
             raise ParameterRejected(f"{' and '.join(pair)} go together")
-    if asked.presentation is not None:
-        raise ParameterRejected("presentation states are not applied here; leave presentationUID out")
+    if asked.presentation is not None and asked.window_center is not None:
+        raise ParameterRejected("a presentation state has its own window: leave windowCenter and windowWidth out")
     if asked.frame_number is not None and not int(asked.frame_number):
         raise ParameterRejected("frameNumber counts from 1")
 
@@ -146,6 +164,7 @@ def _picture(asked: Asked, places: Places, media_type: str) -> Picture:
         viewport=_viewport(asked),
         crop=_crop(asked.region, places),
         window=_window(asked),
+        annotation=rendered.annotation_of(asked.annotation),
     )
 
 
