@@ -8,6 +8,7 @@ InferenceError
 ├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
+├── EnablingRefused          a model may not move the list here
 └── NothingToExpect          what flags would do at a site has no answer
 """
 
@@ -65,6 +66,10 @@ class DispatcherUnavailable(InferenceError):
 
 class DispatcherMisconfigured(InferenceError):
     """The dispatch URL cannot work."""
+
+
+class EnablingRefused(InferenceError):
+    """The model may not move the list here: the message says what is missing."""
 
 
 class NothingToExpect(InferenceError):

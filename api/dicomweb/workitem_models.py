@@ -169,7 +169,7 @@ def _request(step: JobStep) -> DataSet:
 
 
 def _progress(step: JobStep) -> DataSet | None:
-    if step.job.state is not JobState.FAILED or step.ended_at is None:
+    if step.job.state not in {JobState.FAILED, JobState.OPTED_OUT} or step.ended_at is None:
         return None
     return made_of(
         [
