@@ -212,7 +212,7 @@ def start(tx: Transaction, model_id: str, *, by: str, why: str, now: datetime) -
 def opt_out(tx: Transaction, patient_id: str, *, issuer: str, by: str, why: str, now: datetime) -> tuple[OptOut, int]:
     """Ask no model about a person any more; return the wish, and how many studies had jobs that ended with it."""
     wish = opt_outs.declare(tx, patient_id, issuer=issuer, by=by, why=why, now=now)
-    met = jobs.opt_out(tx, reason=Refusal.PERSON, studies=opt_outs.studies_of(tx, wish), now=now)
+    met = jobs.opt_out(tx, reason=Refusal.PERSON, among=opt_outs.studies_of(tx, wish), now=now)
     _settle(tx, met, now)
     return wish, len(met)
 

@@ -9,6 +9,7 @@ InferenceError
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
 ├── EnablingRefused          a model may not move the list here
+├── CheckRefused             too few cases to say what was asked
 └── NothingToExpect          what flags would do at a site has no answer
 """
 
@@ -70,6 +71,10 @@ class DispatcherMisconfigured(InferenceError):
 
 class EnablingRefused(InferenceError):
     """The model may not move the list here: the message says what is missing."""
+
+
+class CheckRefused(InferenceError):
+    """There are too few cases to say it; the message says how many would do."""
 
 
 class NothingToExpect(InferenceError):

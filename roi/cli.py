@@ -476,6 +476,68 @@ def _one_or_all(model: str | None, *, every: bool) -> str | None:
     return model
 
 
+Labels = Annotated[Path, typer.Option(help="CSV file: study, finding, truth (1 or 0).", exists=True, dir_okay=False)]
+HalfWidth = Annotated[float, typer.Option(help="A rate is known where its interval is this wide to each side.")]
+
+
+@models_app.command("check")
+def models_check(
+    model: Model,
+    labels: Labels,
+    by: DecidedBy,
+    half_width: HalfWidth = 0.10,
+    cases: Annotated[int, typer.Option(help="Labelled cases wanted at least.", min=200)] = 200,
+    readers: Annotated[int, typer.Option(help="Readers at a time.", min=1, max=100)] = 1,
+    minutes: Annotated[float, typer.Option(help="Minutes a reader takes for a study.", min=0.1, max=600)] = 10.0,
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """Hold a model against labelled studies of this site; what was found is kept, and shown when it is enabled."""
+    from inference.local_check import Wanted
+    from roi.model_check import check
+
+    wanted = Wanted(cases=cases, half_width=half_width)
+    settings = _settings(config, data=data)
+    check(settings, model, labels=labels, by=by, wanted=wanted, readers=readers, minutes=minutes, as_json=json)
+
+
+@models_app.command("threshold")
+def models_threshold(
+    model: Model,
+    finding: Annotated[str, typer.Option(help="Code of the finding.")],
+    labels: Labels,
+    rule: Annotated[str, typer.Option(help="sensitivity or specificity: which of them the target is for.")],
+    target: Annotated[float, typer.Option(help="The rate to reach.", min=0, max=1)],
+    by: DecidedBy,
+    half_width: HalfWidth = 0.10,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Choose this site's own threshold on its labelled studies; the card stays as it is."""
+    from roi.model_check import choose_threshold
+
+    settings = _settings(config, data=data)
+    choose_threshold(
+        settings, model, finding=finding, labels=labels, rule=rule, target=target, half_width=half_width, by=by
+    )
+
+
+@models_app.command("card-threshold")
+def models_card_threshold(
+    model: Model,
+    finding: Annotated[str, typer.Option(help="Code of the finding.")],
+    by: DecidedBy,
+    why: Why,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Go back to the threshold on the model's card."""
+    from roi.model_check import end_threshold
+
+    end_threshold(_settings(config, data=data), model, finding=finding, by=by, why=why)
+
+
 @models_app.command("permit")
 def models_permit(
     model: Model,

@@ -16,6 +16,7 @@ from inference import deployment
 from models import registry
 from roi.compose import open_database
 from roi.errors import SettingWrong
+from roi.model_check import print_check
 from storage.archive import utc_now
 from storage.catalog import opt_outs, permits
 from storage.catalog.deployments import Mode
@@ -53,6 +54,10 @@ def enable(settings: Settings, model: str, *, mode: str, by: str, why: str) -> N
     """Let a model move the list: show its last local check, then take the person's word."""
     _check(by, why)
     card = registry.card(model)
+    with _reading(settings) as tx:
+        stands = deployment.standing(tx, card, now=utc_now())
+    if stands.check is not None:
+        print_check(stands.check)
     with _writing(settings) as tx:
         deployment.enable(tx, card, _mode(mode), by=by, why=why, now=utc_now())
     sys.stdout.write(f"{card.id} {card.version} is enabled, {mode}, by {by}\n")

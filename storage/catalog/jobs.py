@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes, landings, refusals
+from storage.catalog import changes, landings, refusals, studies
 from storage.catalog.deployments import ModelRef as ModelRef  # noqa: PLC0414 - whoever makes jobs names models
 from storage.catalog.upsert import insert_new
 from storage.records import CLOCK_SKEW, Job, JobId, JobState, StudyUid
@@ -145,9 +145,9 @@ def opt_out(
     now: datetime,
     model: str | None = None,
     digest: str | None = None,
-    studies: Iterable[StudyUid] | None = None,
+    among: Iterable[StudyUid] | None = None,
 ) -> list[StudyUid]:
-    """End what waits or runs as OPTED_OUT: of a model, of a digest, of studies; return the studies that had any.
+    """End what waits or runs as OPTED_OUT: of a model, of a digest, of studies; return those in sight that had any.
 
     A run under way finds its lease lost and writes nothing.
     """
@@ -156,8 +156,8 @@ def opt_out(
         held.append(_jobs.c.model_id == model)
     if digest is not None:
         held.append(_jobs.c.model_digest == digest)
-    if studies is not None:
-        found = sa.select(_studies.c.id).where(_studies.c.study_instance_uid.in_(list(studies)))
+    if among is not None:
+        found = sa.select(_studies.c.id).where(_studies.c.study_instance_uid.in_(list(among)))
         held.append(_jobs.c.study_pk.in_(found))
     ended = tx.execute(
         sa.update(_jobs)
@@ -166,7 +166,9 @@ def opt_out(
         .returning(_jobs.c.study_pk)
     ).scalars()
     met = sorted(set(ended))
-    query = sa.select(_studies.c.study_instance_uid).where(_studies.c.id.in_(met)).order_by(_studies.c.id)
+    query = (
+        sa.select(_studies.c.study_instance_uid).where(_studies.c.id.in_(met), studies.IN_SIGHT).order_by(_studies.c.id)
+    )
     return [StudyUid(uid) for uid in tx.execute(query).scalars()]
 
 

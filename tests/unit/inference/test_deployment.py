@@ -262,6 +262,14 @@ def test_a_stop_while_a_model_runs_drops_what_it_says(kept: Archive, clock: Cloc
     assert (len(process.asked), row.results, row.coverage[0].coverage) == (1, (), Coverage.OPTED_OUT)
 
 
+def test_a_stop_ends_jobs_of_studies_that_are_out_of_sight_too(kept: Archive, clock: Clock) -> None:
+    _arrive(kept, clock)
+    with kept.database.write() as tx:
+        tx.execute(sa.update(schema.studies).values(instance_count=0))
+        assert deployment.stop(tx, SITE.id, **BY, now=clock.now) == 0
+        assert tx.execute(sa.select(schema.jobs.c.state)).scalars().all() == ["OPTED_OUT"]
+
+
 def test_a_job_that_slipped_past_a_stop_is_not_run(kept: Archive, clock: Clock) -> None:
     uid = _arrive(kept, clock)
     with kept.database.write() as tx:  # as where a completion committed beside the stop
