@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.answers import as_json
 from api.context import ApiContext, Context
 from api.document import refused
 from api.entries import as_results
+from api.errors import ParameterRejected
 from api.quarantine import Decided
 from inference import deployment
-from storage.catalog import opt_outs, permits, results
+from storage.catalog import incidents, opt_outs, permits, results
 from storage.catalog.deployments import Mode, Status
 from storage.catalog.permits import Ground, Permit
 from storage.catalog.stops import EVERY
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from models.contract import ModelCard
+    from storage.catalog.incidents import Incident
     from storage.database import Transaction
 
 router = APIRouter(prefix="/api", tags=["models"])
@@ -38,10 +40,9 @@ _MOST_ID = 2**63 - 1
 ModelPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 ResultPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 RowId = Annotated[int, Path(ge=1, le=_MOST_ID)]
-_Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
-_PatientId = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")
-]
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+_Line = StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")
+_Words = StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]*$")
 
 
 class StatusChange(Decided):
@@ -55,9 +56,9 @@ class PermitTold(Decided):
     """A circulation number, or a signed statement; `reason` says what it is for."""
 
     kind: Ground
-    number: _Line = ""
+    number: _Text = ""
     statement_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    signed_by: _Line = ""
+    signed_by: _Text = ""
     signed_on: date
     expires_on: date | None = None
 
@@ -65,8 +66,8 @@ class PermitTold(Decided):
 class Wish(Decided):
     """Whose images no model may look at; an empty issuer means whoever issued the Patient ID."""
 
-    patient_id: _PatientId
-    issuer_of_patient_id: _Line = ""
+    patient_id: Annotated[str, _Line]
+    issuer_of_patient_id: _Text = ""
 
 
 class _Said(TypedDict):
@@ -218,3 +219,61 @@ def end_opt_out(context: Context, row_id: RowId, told: Decided) -> Response:
         opt_outs.end(tx, row_id, by=told.by, why=told.reason, now=context.clock())
         wish = opt_outs.one(tx, row_id)
     return as_json(wish)
+
+
+# ---------------------------------------------------------------------------------------------------------- incidents
+class IncidentTold(BaseModel):
+    """What went wrong with which model, or with which of its results; no patient data."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    result: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    what: Annotated[str, _Words]
+    by: Annotated[str, _Line]
+    known_at: AwareDatetime | None = None
+
+
+class Done(BaseModel):
+    """Which duty was done, and by whom."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    duty: Literal["first notice", "notice", "full report"]
+    by: Annotated[str, _Line]
+
+
+@router.api_route("/incidents", methods=["GET", "HEAD"])
+def list_incidents(context: Context) -> Response:
+    """Return all incidents, the last known first, with what is due when and what is overdue."""
+    with context.archive.database.read() as tx:
+        found = incidents.every(tx)
+    return as_json({"incidents": [_of_incident(incident, context) for incident in found]})
+
+
+@router.post("/incidents")
+def record_incident(context: Context, told: IncidentTold) -> Response:
+    """Record an incident, freeze the result that it is about, and tell the three due dates."""
+    now = context.clock()
+    known_at = told.known_at or now
+    if known_at > now:
+        raise ParameterRejected("known_at lies in the future")
+    card, result = _card(context, told.model), None if told.result is None else ResultId(told.result)
+    with context.archive.database.write() as tx:
+        incident = deployment.record_incident(
+            tx, card, result=result, what=told.what, known_at=known_at, by=told.by, now=now
+        )
+    return as_json(_of_incident(incident, context))
+
+
+@router.post("/incidents/{incident}/done")
+def note_done(context: Context, incident: ResultPath, told: Done) -> Response:
+    """Note that a duty was done; said twice, the first time counts."""
+    with context.archive.database.write() as tx:
+        noted = incidents.note_done(tx, incident, told.duty, by=told.by, now=context.clock())
+    return as_json(_of_incident(noted, context))
+
+
+def _of_incident(incident: Incident, context: ApiContext) -> dict[str, Any]:
+    said = {field.name: getattr(incident, field.name) for field in fields(incident) if field.name != "done"}
+    return {**said, "duties": incident.duties(now=context.clock())}

@@ -7,14 +7,14 @@ stays above everything that a site can say (`triage.may_raise`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from inference import priority
 from inference.errors import EnablingRefused
 from inference.triage import most_urgent
-from storage.catalog import deployments, jobs, local_checks, opt_outs, permits, results, stops, studies
+from storage.catalog import deployments, incidents, jobs, local_checks, opt_outs, permits, results, stops, studies
 from storage.catalog import operating_points as points
 from storage.catalog.deployments import Deployment, Mode, ModelRef, Status
 from storage.catalog.refusals import Refusal
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from models.contract import ModelCard
+    from storage.catalog.incidents import Incident
     from storage.catalog.local_checks import LocalCheck
     from storage.catalog.operating_points import SitePoint
     from storage.catalog.opt_outs import OptOut
     from storage.catalog.permits import Permit
     from storage.database import Transaction
-    from storage.records import Finding, ResultId, StudyUid, TriageResult
+    from storage.records import Finding, ResultId, ResultRecord, StudyUid, TriageResult
 
 LOCAL_TIME: Final = timezone(timedelta(hours=7))
 """Viet Nam: UTC+7 all year.  Permits hold until the end of a day there."""
@@ -220,9 +221,47 @@ def opt_out(tx: Transaction, patient_id: str, *, issuer: str, by: str, why: str,
 def retract(tx: Transaction, result: ResultId, *, by: str, why: str, now: datetime) -> StudyUid:
     """Take back what a model said of a study; a raise that rested on it falls away."""
     study, news = results.retract(tx, result, by=by, why=why, now=now)
-    if news:
+    if news and studies.exists(tx, study):
         priority.refresh(tx, study, now=now, cause="result retracted")
     return study
+
+
+def record_incident(
+    tx: Transaction, card: ModelCard, *, result: ResultId | None, what: str, known_at: datetime, by: str, now: datetime
+) -> Incident:
+    """Enter an incident with a model, and freeze the result that it is about.
+
+    Raises
+    ------
+    CatalogueUnknown
+        There is no such result.
+    """
+    about = None if result is None else results.one(tx, result)
+    return incidents.record(
+        tx,
+        model_id=card.id if about is None else about.model_id,
+        model_digest=card.digest if about is None else about.model_digest,
+        result_id=result,
+        what=what,
+        frozen={} if about is None else _frozen(about),
+        known_at=known_at,
+        by=by,
+        now=now,
+    )
+
+
+def _frozen(record: ResultRecord) -> dict[str, Any]:
+    """Return what has to be known of a result for ever: what was looked at by its digest, and what was said of it."""
+    return {
+        "revision": record.revision,
+        "version": record.model_version,
+        "created_at": record.created_at.isoformat(),
+        "outcome": record.result.outcome,
+        "reason": record.result.reason,
+        "raises": record.result.raises,
+        "findings": [asdict(finding) for finding in record.result.findings],
+        "provenance": dict(record.result.provenance),
+    }
 
 
 def _met(tx: Transaction, card: ModelCard, now: datetime) -> Deployment:

@@ -582,6 +582,45 @@ def models_retract(
     retract(_settings(config, data=data), result, by=by, why=why)
 
 
+@models_app.command("incident")
+def models_incident(
+    model: Model,
+    what: Annotated[str, typer.Option(help="What went wrong; no patient data.")],
+    by: DecidedBy,
+    result: Annotated[str | None, typer.Option(help="Id of the result that it is about; it is frozen.")] = None,
+    known_at: Annotated[str | None, typer.Option(help="When it became known, as 2026-03-01T08:00 [now].")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Record an incident with a model's answer, and print by when whom has to be told."""
+    from roi.models import record_incident
+
+    settings = _settings(config, data=data)
+    record_incident(settings, model, result=result, what=what, known_at=known_at, by=by)
+
+
+@models_app.command("incident-done")
+def models_incident_done(
+    incident: Annotated[str, typer.Argument(help="Id of an incident.")],
+    duty: Annotated[str, typer.Option(help="first notice, notice or full report.")],
+    by: DecidedBy,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Note that a duty of an incident was done."""
+    from roi.models import note_incident
+
+    note_incident(_settings(config, data=data), incident, done=duty, by=by)
+
+
+@models_app.command("incidents")
+def models_incidents(data: Data = None, config: Config = None) -> None:
+    """List incidents with what is due when, and what is overdue."""
+    from roi.models import list_incidents
+
+    list_incidents(_settings(config, data=data))
+
+
 @models_app.command("opt-out")
 def models_opt_out(
     patient_id: Annotated[str, typer.Argument(help="Patient ID.")],

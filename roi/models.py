@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from contextlib import closing, contextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -18,7 +18,7 @@ from roi.compose import open_database
 from roi.errors import SettingWrong
 from roi.model_check import print_check
 from storage.archive import utc_now
-from storage.catalog import opt_outs, permits
+from storage.catalog import incidents, opt_outs, permits
 from storage.catalog.deployments import Mode
 from storage.catalog.permits import Ground, Permit
 from storage.catalog.stops import EVERY
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from inference.deployment import Standing
     from roi.settings import Settings
+    from storage.catalog.incidents import Incident
     from storage.database import Transaction
 
 
@@ -169,7 +170,60 @@ def list_opt_outs(settings: Settings) -> None:
     Console().print(table)
 
 
+# ---------------------------------------------------------------------------------------------------------- incidents
+def record_incident(
+    settings: Settings, model: str, *, result: str | None, what: str, known_at: str | None, by: str
+) -> None:
+    """Record an incident, and print by when whom has to be told."""
+    _check(by, what)
+    card, now = registry.card(model), utc_now()
+    about = None if result is None else ResultId(result)
+    known = now if known_at is None else _moment(known_at)
+    if known > now:
+        raise SettingWrong("--known-at lies in the future")
+    with _writing(settings) as tx:
+        made = deployment.record_incident(tx, card, result=about, what=what, known_at=known, by=by, now=now)
+    sys.stdout.write(f"incident {made.id} of {made.model_id}\n")
+    _tell_duties(made, now)
+
+
+def note_incident(settings: Settings, incident: str, *, done: str, by: str) -> None:
+    """Note that a duty of an incident was done."""
+    _check(by, done)
+    with _writing(settings) as tx:
+        incidents.note_done(tx, incident, done, by=by, now=utc_now())
+    sys.stdout.write(f"{done} of incident {incident} is done, says {by}\n")
+
+
+def list_incidents(settings: Settings) -> None:
+    """Print all incidents with what is due when."""
+    with _reading(settings) as tx:
+        found = incidents.every(tx)
+    for each in found:
+        sys.stdout.write(f"incident {each.id} of {each.model_id}, known {_local(each.known_at)}: {each.what}\n")
+        _tell_duties(each, utc_now())
+
+
+def _tell_duties(incident: Incident, now: datetime) -> None:
+    for duty in incident.duties(now=now):
+        done = "" if duty.done_at is None else f", done {_local(duty.done_at)} by {duty.done_by}"
+        late = ", OVERDUE" if duty.overdue else ""
+        sys.stdout.write(f"  {duty.name}: {_local(duty.due_at)}{done}{late}\n")
+
+
 # ------------------------------------------------------------------------------------------------------------- words
+def _local(at: datetime) -> str:
+    return f"{at.astimezone(deployment.LOCAL_TIME):%Y-%m-%d %H:%M} (+07)"
+
+
+def _moment(text: str) -> datetime:
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingWrong(f"{text!r} is no moment: write it as 2026-03-01T08:00") from error
+    return told if told.tzinfo else told.replace(tzinfo=deployment.LOCAL_TIME)
+
+
 @contextmanager
 def _writing(settings: Settings) -> Iterator[Transaction]:
     with closing(open_database(settings)) as database, database.write() as tx:

@@ -148,3 +148,37 @@ def test_what_a_person_says_never_reaches_a_job_of_another_study(client: TestCli
     with scene.archive.database.read() as tx:
         assert len(jobs.waiting(tx, now=scene.clock.now)) == 1
         assert studies.get(tx, uid).patient_id == "BN000001"
+
+
+def test_an_incident_freezes_the_result_and_tells_its_due_dates(client: TestClient, scene: Scene) -> None:
+    uid = scene.judge(TOLD, builders.card(), FLAG)
+    result = _row(client, uid)["findings"][0]["result_id"]
+    told = {"model": "trial", "result": result, "what": "flag on an artefact", "by": "BS. Lan"}
+    made = client.post("/api/incidents", json={**told, "known_at": "2026-03-01T07:00:00+00:00"}).json()
+    assert [duty["due_at"] for duty in made["duties"]] == [
+        "2026-03-04T07:00:00+00:00",
+        "2026-03-06T17:00:00+00:00",
+        "2026-03-16T07:00:00+00:00",
+    ]
+    client.post(f"/api/results/{result}/retract", json=SAID)
+    done = client.post(f"/api/incidents/{made['id']}/done", json={"duty": "first notice", "by": "BS. Hoa"}).json()
+    assert done["duties"][0]["done_by"] == "BS. Hoa"
+    (listed,) = client.get("/api/incidents").json()["incidents"]
+    assert listed["frozen"]["findings"][0]["score"] == 0.9
+    assert (listed["frozen"]["outcome"], listed["model_digest"]) == ("FLAGGED", builders.card().digest)
+    assert client.post("/api/incidents", json={**told, "known_at": "2027-03-01T07:00:00+00:00"}).status_code == 400
+    assert client.post("/api/incidents", json={**told, "result": "0" * 32}).status_code == 404
+    assert client.post(f"/api/incidents/{'0' * 32}/done", json={"duty": "notice", "by": "x"}).status_code == 404
+
+
+def test_a_retracted_result_is_told_of_in_the_workitem_of_its_job(client: TestClient, scene: Scene) -> None:
+    uid = scene.judge(TOLD, builders.card(), FLAG)
+    result = _row(client, uid)["findings"][0]["result_id"]
+    asked = {"StudyInstanceUID": uid, "includefield": "all"}
+    (before,) = client.get("/dicom-web/workitems", params=asked).json()
+    assert "Value" not in before["00741002"]
+    client.post(f"/api/results/{result}/retract", json=SAID)
+    (after,) = client.get("/dicom-web/workitems", params=asked).json()
+    assert after["00741000"]["Value"] == ["COMPLETED"]
+    (progress,) = after["00741002"]["Value"]
+    assert progress["00741006"]["Value"] == ["The result was retracted: as agreed"]

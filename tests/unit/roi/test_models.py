@@ -188,3 +188,16 @@ def _go(done: Result) -> Result:
         raise done.exception
     assert done.exit_code == 0, done.output
     return done
+
+
+def test_an_incident_prints_its_three_due_dates(site: Archive) -> None:
+    told = ("incident", MODEL, "--what", "flag on an artefact", "--by", "BS. Lan", "--known-at", "2026-03-02T08:00")
+    said = _go(_roi(site, *told)).stdout
+    assert "first notice: 2026-03-05 08:00 (+07), OVERDUE" in said
+    assert "notice: 2026-03-10 00:00 (+07)" in said
+    assert "full report: 2026-03-17 08:00 (+07)" in said
+    incident = said.split()[1]
+    _go(_roi(site, "incident-done", incident, "--duty", "first notice", "--by", "BS. Hoa"))
+    assert MODEL in _go(_roi(site, "incidents")).stdout
+    with pytest.raises(SettingWrong, match="future"):
+        _go(_roi(site, *told[:-1], "2199-01-01T00:00"))
