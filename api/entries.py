@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from api import words
 from api.viewer import link_to
 from inference.priority import place_reason
+from storage.catalog.deployments import Mode
 from storage.records import Coverage, OrderPriority, ResultRecord, StudyRecord, WorklistEntry
 
 if TYPE_CHECKING:
@@ -97,11 +98,21 @@ def _without_study(fields: Entry) -> Entry:
     return {name: value for name, value in fields.items() if name != "study_instance_uid"}
 
 
-def _label(card: ModelCard | None) -> Entry:
+def _label(card: ModelCard | None, record: ResultRecord | None = None) -> Entry:
     """Return what must stand on every result of a model; a model no longer installed keeps a warning."""
     if card is None:
-        return {"vi": "Mô hình không còn được cài đặt.", "en": "This model is no longer installed."}
-    return {"vi": card.label_vi, "en": card.label_en}
+        label = words.Text(vi="Mô hình không còn được cài đặt.", en="This model is no longer installed.")
+    else:
+        label = words.Text(vi=card.label_vi, en=card.label_en)
+    if record is not None and _is_research(record):
+        label = words.Text(vi=f"{words.RESEARCH.vi} {label.vi}", en=f"{words.RESEARCH.en} {label.en}")
+    return {"vi": label.vi, "en": label.en}
+
+
+def _is_research(record: ResultRecord) -> bool:
+    """Tell whether the model worked here on a signed research statement."""
+    site = record.result.provenance.get("site")
+    return isinstance(site, dict) and site.get("mode") == Mode.RESEARCH
 
 
 def _coverage(line: CoverageRecord, study: StudyRecord, context: ApiContext) -> Entry:
@@ -122,14 +133,14 @@ def _reason(code: str | None) -> Entry | None:
     """Return what a reason code says, in both languages."""
     if code is None:
         return None
-    text = words.REASONS.get(code, words.Text(vi=code, en=code))
+    text = words.REASONS.get(code) or words.UNASKED.get(code) or words.Text(vi=code, en=code)
     return {"vi": text.vi, "en": text.en}
 
 
 def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None) -> Entry:
     fields = asdict(finding)
     name = {"vi": fields.pop("name_vi"), "en": fields.pop("name_en")}
-    return {**fields, "name": name, **_provenance(record), "label": _label(card)}
+    return {**fields, "name": name, **_provenance(record), "label": _label(card, record)}
 
 
 def _provenance(record: ResultRecord) -> Entry:
@@ -141,7 +152,14 @@ def _provenance(record: ResultRecord) -> Entry:
         "revision": record.revision,
         "superseded_by": record.superseded_by,
         "shadow": not record.result.raises,
+        "retracted": _retraction(record),
     }
+
+
+def _retraction(record: ResultRecord) -> Entry | None:
+    if record.retracted_at is None:
+        return None
+    return {"at": record.retracted_at, "by": record.retracted_by, "why": record.retracted_why}
 
 
 def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
@@ -149,7 +167,7 @@ def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
     return {
         **_provenance(record),
         "created_at": record.created_at,
-        "label": _label(card),
+        "label": _label(card, record),
         **asdict(replace(record.result, findings=())),
         "findings": findings,
     }

@@ -140,7 +140,7 @@ def _priority(priority: OrderPriority | None, language: Language) -> str:
 def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
     """Return a model's state with what it found in the revision shown; older results stand apart, marked."""
     found = [finding for finding in entry["findings"] if finding["model_id"] == line["model_id"]]
-    current = [finding for finding in found if finding["superseded_by"] is None]
+    current = [finding for finding in found if finding["superseded_by"] is None and finding["retracted"] is None]
     positive = [finding for finding in current if finding["positive"]]
     analysed = line["coverage"] == "analysed"
     return {
@@ -150,6 +150,7 @@ def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
         "reason": line["reason_text"][language] if line["reason_text"] else "",
         "code": line["reason"] or "",
         "outdated": PAGE["outdated"][language].format(revision=line["revision"]) if line["outdated"] else "",
+        "retracted": words.RETRACTED[language] if line["retracted"] else "",
         "findings": [_finding(finding, language) for finding in positive],
         "nothing": words.NO_FINDING[language] if analysed and current and not positive else "",
         "scores": [_finding(finding, language) for finding in current if not finding["positive"]],

@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from api import errors as ours
 from imaging.errors import DecodeRefused, DecoderLost, DecodersBusy, DecoderUnready
-from inference.errors import DispatcherUnavailable
+from inference.errors import DispatcherUnavailable, EnablingRefused
 from pacs_gateway.errors import HeaderRejected
 from storage import errors as storage
 from storage.search import MatchRejected
@@ -65,6 +65,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     SubscriptionRefused: Problem(status=HTTPStatus.FORBIDDEN),
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),
     storage.Rejected: Problem(status=HTTPStatus.CONFLICT),
+    EnablingRefused: Problem(status=HTTPStatus.CONFLICT),
     storage.Unavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),
     DispatcherUnavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),
     storage.Damaged: Problem(status=HTTPStatus.INTERNAL_SERVER_ERROR, tell=False),

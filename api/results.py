@@ -1,4 +1,4 @@
-"""What models found in a study, and what those models are."""
+"""What models found in a study."""
 
 from __future__ import annotations
 
@@ -20,9 +20,3 @@ def results_of(context: Context, study: StudyPath) -> Response:
         kept = studies.get(tx, study)
         found = results.of_studies(tx, [study]).get(study, ())
     return as_json({"study_instance_uid": study, "revision": kept.revision, "results": as_results(found, context)})
-
-
-@router.api_route("/models", methods=["GET", "HEAD"])
-def models(context: Context) -> Response:
-    """Return the cards of the installed models."""
-    return as_json({"models": context.cards})

@@ -147,7 +147,11 @@ def link_to(entry: Entry) -> str:
     UIDs only: a path with its query may stand in a browser's history and in a proxy's log.
     """
     asked = {"StudyInstanceUIDs": entry["study_instance_uid"]}
-    found = [each for each in entry["findings"] if each["positive"] and each["superseded_by"] is None]
+    found = [
+        each
+        for each in entry["findings"]
+        if each["positive"] and each["superseded_by"] is None and each["retracted"] is None
+    ]
     keyed = sorted(
         (each for each in found if each["key_instance_uid"]), key=lambda each: _RANKS.get(each["urgency"], 9)
     )

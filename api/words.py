@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from storage.catalog.refusals import Refusal
 from storage.records import Coverage, OrderPriority, StudyState
 
 Language = Literal["vi", "en"]
@@ -23,7 +25,7 @@ class Text:
 
 COVERAGE: Final = {
     Coverage.NO_MODEL_APPLIES: Text(vi="chưa phân tích: không có mô hình phù hợp", en="not analysed: no model applies"),
-    Coverage.OPTED_OUT: Text(vi="chưa phân tích: đã từ chối AI", en="not analysed: opted out of AI"),
+    Coverage.OPTED_OUT: Text(vi="Không phân tích AI", en="not analysed: no AI here, by decision"),
     Coverage.WAITING: Text(vi="chưa phân tích: đang chờ AI", en="not analysed yet: waiting for AI"),
     Coverage.RUNNING: Text(vi="chưa phân tích xong: AI đang chạy", en="not analysed yet: AI is running"),
     Coverage.ANALYSED: Text(vi="AI đã phân tích", en="analysed by AI"),
@@ -55,6 +57,9 @@ NO_FINDING: Final = Text(
     vi="AI không gợi ý dấu hiệu (không có nghĩa là bình thường)", en="nothing suggested by AI (does not mean normal)"
 )
 SHADOW: Final = Text(vi="chạy thử, không đổi thứ tự", en="shadow: does not move the list")
+RETRACTED: Final = Text(vi="Kết quả AI đã thu hồi, không dùng", en="AI result retracted: do not use")
+RESEARCH: Final = Text(vi="Chỉ dùng cho nghiên cứu.", en="For research use only.")
+"""Goes before the label of a model that the site enabled on a signed research statement."""
 IDENTITY_CONFLICT: Final = Text(
     vi="Mâu thuẫn danh tính: ảnh mang nhiều người bệnh, cần đối chiếu",
     en="Identity conflict: images name more than one patient, to be reconciled",
@@ -98,3 +103,10 @@ REASONS: Final = {
     "weights": Text(vi="thiếu hoặc hỏng tệp trọng số", en="weights missing or damaged"),
 }
 """Reason codes of runs that gave no answer; one that is not listed is shown as it is."""
+
+UNASKED: Final[Mapping[str, Text]] = {
+    Refusal.PERSON: Text(vi="người bệnh từ chối AI", en="the patient opted out of AI"),
+    Refusal.STOPPED: Text(vi="mô hình đang dừng", en="the model is stopped"),
+    Refusal.RETIRED: Text(vi="mô hình đã ngừng dùng", en="the model is retired"),
+}
+"""Why a model was not asked."""

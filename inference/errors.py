@@ -8,6 +8,8 @@ InferenceError
 ├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
+├── EnablingRefused          a model may not move the list here
+├── CheckRefused             too few cases to say what was asked
 └── NothingToExpect          what flags would do at a site has no answer
 """
 
@@ -65,6 +67,14 @@ class DispatcherUnavailable(InferenceError):
 
 class DispatcherMisconfigured(InferenceError):
     """The dispatch URL cannot work."""
+
+
+class EnablingRefused(InferenceError):
+    """The model may not move the list here: the message says what is missing."""
+
+
+class CheckRefused(InferenceError):
+    """There are too few cases to say it; the message says how many would do."""
 
 
 class NothingToExpect(InferenceError):

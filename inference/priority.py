@@ -61,9 +61,14 @@ def ai_urgency(all_results: Iterable[ResultRecord]) -> str | None:
     asked = {
         record.result.urgency
         for record in all_results
-        if record.superseded_by is None and record.result.raises and record.result.urgency in AI_TARGETS
+        if _holds(record) and record.result.raises and record.result.urgency in AI_TARGETS
     }
     return min((urgency for urgency in asked if urgency), key=AI_TARGETS.__getitem__, default=None)
+
+
+def _holds(record: ResultRecord) -> bool:
+    """Tell whether a result still speaks: no later one took its place, and nobody retracted it."""
+    return record.superseded_by is None and record.retracted_at is None
 
 
 def due(study: StudyRecord, urgency: str | None) -> datetime | None:
@@ -121,7 +126,7 @@ def _strongest(entry: WorklistEntry) -> Finding | None:
     found = [
         finding
         for record in entry.results
-        if record.superseded_by is None and record.result.raises
+        if _holds(record) and record.result.raises
         for finding in record.result.findings
         if finding.positive and finding.urgency == entry.study.ai_urgency
     ]

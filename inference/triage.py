@@ -81,13 +81,19 @@ def run(
 def judge(card: ModelCard, prediction: Prediction, series_instance_uid: str, *, raises: bool) -> TriageResult:
     """Hold each score against its operating point."""
     findings = tuple(_finding(spec, prediction, series_instance_uid) for spec in card.findings)
-    urgencies = {finding.urgency for finding in findings if finding.positive}
+    urgency = most_urgent(findings)
     return TriageResult(
-        outcome=Outcome.FLAGGED if urgencies else Outcome.NOT_FLAGGED,
+        outcome=Outcome.NOT_FLAGGED if urgency is None else Outcome.FLAGGED,
         findings=findings,
-        urgency=next((urgency for urgency in _MOST_URGENT_FIRST if urgency in urgencies), None),
+        urgency=urgency,
         raises=raises,
     )
+
+
+def most_urgent(findings: Sequence[Finding]) -> str | None:
+    """Return the urgency of the most urgent positive finding, None where nothing is positive."""
+    urgencies = {finding.urgency for finding in findings if finding.positive}
+    return next((urgency for urgency in _MOST_URGENT_FIRST if urgency in urgencies), None)
 
 
 def may_raise(card: ModelCard, instances: Sequence[InstanceRecord]) -> bool:

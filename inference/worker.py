@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from inference import priority
+from inference import deployment, priority
 from inference.completion import Completer
 from inference.errors import ObjectsAway, RunFailed
 from inference.loop import Loop
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inference.child import ModelProcess
     from inference.ports import Dispatcher
     from models.contract import ModelCard
-    from storage.database import Database
+    from storage.database import Database, Transaction
     from storage.records import Job, JobId
 
 logger = logging.getLogger(__name__)
@@ -153,6 +153,9 @@ class Worker:
     def _run(self, job: Job) -> None:
         claimed = self._clock()
         card = self._cards.get(job.model_id)
+        with self._database.write() as tx:
+            if self._may_not(tx, job):
+                return
         if card is None or card.digest != job.model_digest:
             self._park(job, reason="weights", detail="this model version is no longer installed")
             return
@@ -188,6 +191,14 @@ class Worker:
         with self._database.write() as tx:
             jobs.postpone(tx, job.id, owner=self._owner, reason=error.reason, now=self._clock())
 
+    def _may_not(self, tx: Transaction, job: Job) -> bool:
+        """End a job that may be run no more: its model was stopped or retired, or the person opted out."""
+        declined = jobs.decline(tx, job, owner=self._owner, now=self._clock())
+        if declined:
+            studies.settle(tx, job.study_instance_uid, now=self._clock())
+            logger.info("run declined", extra={"action": "run-declined", **job.log_context()})
+        return declined
+
     def _failed(self, job: Job, error: RunFailed) -> None:
         logger.warning("run failed", extra={"action": "run-failed", "reason": error.reason, **job.log_context()})
         with self._database.write() as tx:
@@ -204,6 +215,10 @@ class Worker:
         now = self._clock()
         uid = job.study_instance_uid
         with self._database.write() as tx:
+            if self._may_not(tx, job):
+                return
+            if (card := self._cards.get(job.model_id)) is not None:
+                result = deployment.judged_here(tx, card, result, now=now)
             if not jobs.end(tx, job.id, owner=self._owner, state=state, reason=result.reason, now=now):
                 logger.warning("lease lost, result dropped", extra={"action": "lease-lost", **job.log_context()})
                 return

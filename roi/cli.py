@@ -394,6 +394,270 @@ def models_list() -> None:
     list_models()
 
 
+Model = Annotated[str, typer.Argument(help="Id of an installed model.")]
+ModelOrAll = Annotated[str | None, typer.Argument(help="Id of an installed model.")]
+Every = Annotated[bool, typer.Option("--all", help="Every model, those that are installed later too.")]
+Why = Annotated[str, typer.Option(help="Why, for the audit; no patient data.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+
+@models_app.command("status")
+def models_status(data: Data = None, config: Config = None, json: AsJson = False) -> None:
+    """Show where each model stands at this site, on whose word, and whether it moves the list."""
+    from roi.models import status
+
+    status(_settings(config, data=data), as_json=json)
+
+
+@models_app.command("enable")
+def models_enable(
+    model: Model,
+    by: DecidedBy,
+    why: Why,
+    mode: Annotated[str, typer.Option(help="clinical, research or phantom.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Let a model move the list: it needs a permit and a passed local check, whose figures are shown."""
+    from roi.models import enable
+
+    enable(_settings(config, data=data), model, mode=mode, by=by, why=why)
+
+
+@models_app.command("shadow")
+def models_shadow(model: Model, by: DecidedBy, why: Why, data: Data = None, config: Config = None) -> None:
+    """Take a model back to the shadow: it runs and moves nothing."""
+    from roi.models import shadow
+
+    shadow(_settings(config, data=data), model, by=by, why=why)
+
+
+@models_app.command("retire")
+def models_retire(model: Model, by: DecidedBy, why: Why, data: Data = None, config: Config = None) -> None:
+    """Take a model out of use: it gets no job."""
+    from roi.models import retire
+
+    retire(_settings(config, data=data), model, by=by, why=why)
+
+
+@models_app.command("stop")
+def models_stop(
+    by: DecidedBy,
+    why: Why,
+    model: ModelOrAll = None,
+    every: Every = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Stop a model, or all, at once: no new job, and what waits or runs ends; reading goes on."""
+    from roi.models import stop
+
+    stop(_settings(config, data=data), _one_or_all(model, every=every), by=by, why=why)
+
+
+@models_app.command("start")
+def models_start(
+    by: DecidedBy,
+    why: Why,
+    model: ModelOrAll = None,
+    every: Every = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Let a stopped model, or all, go on with what comes from now."""
+    from roi.models import start
+
+    start(_settings(config, data=data), _one_or_all(model, every=every), by=by, why=why)
+
+
+def _one_or_all(model: str | None, *, every: bool) -> str | None:
+    if every == (model is not None):
+        raise typer.BadParameter("say the id of a model, or --all")
+    return model
+
+
+Labels = Annotated[Path, typer.Option(help="CSV file: study, finding, truth (1 or 0).", exists=True, dir_okay=False)]
+HalfWidth = Annotated[float, typer.Option(help="A rate is known where its interval is this wide to each side.")]
+
+
+@models_app.command("check")
+def models_check(
+    model: Model,
+    labels: Labels,
+    by: DecidedBy,
+    half_width: HalfWidth = 0.10,
+    cases: Annotated[int, typer.Option(help="Labelled cases wanted at least.", min=200)] = 200,
+    readers: Annotated[int, typer.Option(help="Readers at a time.", min=1, max=100)] = 1,
+    minutes: Annotated[float, typer.Option(help="Minutes a reader takes for a study.", min=0.1, max=600)] = 10.0,
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """Hold a model against labelled studies of this site; what was found is kept, and shown when it is enabled."""
+    from inference.local_check import Wanted
+    from roi.model_check import check
+
+    wanted = Wanted(cases=cases, half_width=half_width)
+    settings = _settings(config, data=data)
+    check(settings, model, labels=labels, by=by, wanted=wanted, readers=readers, minutes=minutes, as_json=json)
+
+
+@models_app.command("threshold")
+def models_threshold(
+    model: Model,
+    finding: Annotated[str, typer.Option(help="Code of the finding.")],
+    labels: Labels,
+    rule: Annotated[str, typer.Option(help="sensitivity or specificity: which of them the target is for.")],
+    target: Annotated[float, typer.Option(help="The rate to reach.", min=0, max=1)],
+    by: DecidedBy,
+    half_width: HalfWidth = 0.10,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Choose this site's own threshold on its labelled studies; the card stays as it is."""
+    from roi.model_check import choose_threshold
+
+    settings = _settings(config, data=data)
+    choose_threshold(
+        settings, model, finding=finding, labels=labels, rule=rule, target=target, half_width=half_width, by=by
+    )
+
+
+@models_app.command("card-threshold")
+def models_card_threshold(
+    model: Model,
+    finding: Annotated[str, typer.Option(help="Code of the finding.")],
+    by: DecidedBy,
+    why: Why,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Go back to the threshold on the model's card."""
+    from roi.model_check import end_threshold
+
+    end_threshold(_settings(config, data=data), model, finding=finding, by=by, why=why)
+
+
+@models_app.command("permit")
+def models_permit(
+    model: Model,
+    by: DecidedBy,
+    signed_on: Annotated[str, typer.Option(help="Day of the number or the signature, as 2026-03-01.")],
+    circulation_number: Annotated[str | None, typer.Option(help="Circulation number (số lưu hành).")] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(help="The signed research statement; its SHA-256 is kept.", exists=True, dir_okay=False),
+    ] = None,
+    signed_by: Annotated[str, typer.Option(help="Who signed the statement.")] = "",
+    expires_on: Annotated[str | None, typer.Option(help="Last day on which it holds.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Record on which ground a model may move the list of patients."""
+    from roi.models import permit
+
+    permit(
+        _settings(config, data=data),
+        model,
+        number=circulation_number,
+        statement=statement,
+        signed_by=signed_by,
+        signed_on=signed_on,
+        expires_on=expires_on,
+        by=by,
+    )
+
+
+@models_app.command("retract")
+def models_retract(
+    result: Annotated[str, typer.Argument(help="Id of a result.")],
+    by: DecidedBy,
+    why: Why,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Take back what a model said of a study; a raise that rested on it falls away."""
+    from roi.models import retract
+
+    retract(_settings(config, data=data), result, by=by, why=why)
+
+
+@models_app.command("incident")
+def models_incident(
+    model: Model,
+    what: Annotated[str, typer.Option(help="What went wrong; no patient data.")],
+    by: DecidedBy,
+    result: Annotated[str | None, typer.Option(help="Id of the result that it is about; it is frozen.")] = None,
+    known_at: Annotated[str | None, typer.Option(help="When it became known, as 2026-03-01T08:00 [now].")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Record an incident with a model's answer, and print by when whom has to be told."""
+    from roi.models import record_incident
+
+    settings = _settings(config, data=data)
+    record_incident(settings, model, result=result, what=what, known_at=known_at, by=by)
+
+
+@models_app.command("incident-done")
+def models_incident_done(
+    incident: Annotated[str, typer.Argument(help="Id of an incident.")],
+    duty: Annotated[str, typer.Option(help="first notice, notice or full report.")],
+    by: DecidedBy,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Note that a duty of an incident was done."""
+    from roi.models import note_incident
+
+    note_incident(_settings(config, data=data), incident, done=duty, by=by)
+
+
+@models_app.command("incidents")
+def models_incidents(data: Data = None, config: Config = None) -> None:
+    """List incidents with what is due when, and what is overdue."""
+    from roi.models import list_incidents
+
+    list_incidents(_settings(config, data=data))
+
+
+@models_app.command("opt-out")
+def models_opt_out(
+    patient_id: Annotated[str, typer.Argument(help="Patient ID.")],
+    by: DecidedBy,
+    why: Why,
+    issuer: Annotated[str, typer.Option(help="Issuer of Patient ID [whoever].")] = "",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Ask no model about a person any more."""
+    from roi.models import declare_opt_out
+
+    declare_opt_out(_settings(config, data=data), patient_id, issuer=issuer, by=by, why=why)
+
+
+@models_app.command("opt-in")
+def models_opt_in(
+    opt_out: Annotated[int, typer.Argument(help="Number of the opt-out, as roi models opt-outs shows it.")],
+    by: DecidedBy,
+    why: Why,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Take a person's opt-out back, for what comes from now."""
+    from roi.models import end_opt_out
+
+    end_opt_out(_settings(config, data=data), opt_out, by=by, why=why)
+
+
+@models_app.command("opt-outs")
+def models_opt_outs(data: Data = None, config: Config = None) -> None:
+    """List whose images no model may look at."""
+    from roi.models import list_opt_outs
+
+    list_opt_outs(_settings(config, data=data))
+
+
 @triage_app.command("simulate")
 def triage_simulate(
     model: Annotated[str, typer.Argument(help="Id of an installed model.")],

@@ -102,12 +102,15 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
 @contextmanager
 def worker(settings: Settings) -> Iterator[Worker]:
     """Open a worker, ready to run; its models load in their own process once something may need them."""
+    from inference import deployment
     from inference.child import ChildSetup, ModelProcess
     from inference.dispatchers import open_dispatcher
     from inference.worker import Pace, Worker
     from models import registry, runtime
 
     database = open_database(settings)
+    with database.write() as tx:
+        deployment.introduce(tx, registry.cards(), now=utc_now())
     landing = open_landing(settings)
     dispatcher = open_dispatcher(settings.dispatch)
     setup = ChildSetup(

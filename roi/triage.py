@@ -56,7 +56,7 @@ def simulate(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     """Print what the flags of one finding of a model would do here."""
     card = registry.card(asked.model)
     finding = _finding(card, asked.finding)
-    site = _site(settings, card, finding, asked)
+    site = site_of(settings, card, finding, asked)
     point = finding.operating_point
     found = expect(
         site,
@@ -79,7 +79,8 @@ def _finding(card: ModelCard, code: str | None) -> FindingSpec:
     return card.findings[codes.index(code) if code else 0]
 
 
-def _site(settings: Settings, card: ModelCard, finding: FindingSpec, asked: Asked) -> Site:
+def site_of(settings: Settings, card: ModelCard, finding: FindingSpec, asked: Asked) -> Site:
+    """Return what is said of a site, with its own arrivals where none are given."""
     target = AI_TARGETS.get(finding.urgency, TARGETS[OrderPriority.ROUTINE])
     head_start_min = (TARGETS[OrderPriority.ROUTINE] - target).total_seconds() / 60
     hourly, eligible = _given(asked) if asked.traffic is not None else _seen(settings, card, asked.days)

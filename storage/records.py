@@ -56,6 +56,8 @@ class JobState(StrEnum):
     RUNNING = "RUNNING"
     DONE = "DONE"
     FAILED = "FAILED"
+    OPTED_OUT = "OPTED_OUT"
+    """Not asked, on a person's or the site's word, which the reason tells; no worker ever takes it."""
 
 
 class Outcome(StrEnum):
@@ -376,6 +378,10 @@ class ResultRecord:
     superseded_by: int | None
     """The revision whose result took this one's place, if any."""
     result: TriageResult
+    retracted_at: datetime | None = None
+    """When a person said that it holds no longer; it moves nothing since, and is shown as retracted."""
+    retracted_by: str | None = None
+    retracted_why: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -388,6 +394,8 @@ class CoverageRecord:
     outcome: Outcome | None = None
     revision: int | None = None
     """The revision that was analysed; older than the study's where nothing that the model accepts came since."""
+    retracted: bool = False
+    """Its result was retracted: it says nothing any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

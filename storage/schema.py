@@ -234,6 +234,10 @@ results = sa.Table(
     sa.Column("times", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("superseded_by", sa.Integer),
+    # a person's word that it holds no longer; what was found stays as it was
+    sa.Column("retracted_at", UtcTime),
+    sa.Column("retracted_by", sa.Text),
+    sa.Column("retracted_why", sa.Text),
     sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
 )
 
@@ -478,4 +482,105 @@ subscribers = sa.Table(
     sa.Column("aet", sa.String(16), primary_key=True),
     sa.Column("delivered_seq", sa.BigInteger, nullable=False, default=0),
     sa.Column("opened_at", UtcTime),
+)
+
+# ----------------------------------------------------------------------------------------- life of a model at a site
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("model_digest", sa.String(64), primary_key=True),
+    sa.Column("model_id", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    # while it is enabled: on which ground, after which local check
+    sa.Column("mode", sa.String(16)),
+    sa.Column("check_id", sa.String(32)),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("decided_by", sa.Text, nullable=False),
+    sa.Column("decided_why", sa.Text, nullable=False),
+    sa.Index("ix_deployments_model_id", "model_id"),
+)
+"""The site's word on each model that it met; every step is a line of the audit."""
+
+model_stops = sa.Table(
+    "model_stops",
+    metadata,
+    # an asterisk stops every model
+    sa.Column("model_id", sa.Text, primary_key=True),
+    sa.Column("stopped_at", UtcTime, nullable=False),
+    sa.Column("stopped_by", sa.Text, nullable=False),
+    sa.Column("stopped_why", sa.Text, nullable=False),
+)
+
+model_opt_outs = sa.Table(
+    "model_opt_outs",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("patient_id", _Text, nullable=False, index=True),
+    # empty: whoever issued it
+    sa.Column("issuer_of_patient_id", sa.Text, nullable=False, default=""),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("declared_by", sa.Text, nullable=False),
+    sa.Column("declared_why", sa.Text, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+model_permits = sa.Table(
+    "model_permits",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("model_digest", sa.String(64), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    # the circulation number, or of a signed statement the digest of its file
+    sa.Column("number", sa.Text, nullable=False, default=""),
+    sa.Column("statement_sha256", sa.String(64)),
+    sa.Column("signed_by", sa.Text, nullable=False, default=""),
+    sa.Column("signed_on", sa.String(10), nullable=False),
+    sa.Column("expires_on", sa.String(10)),
+    sa.Column("recorded_at", UtcTime, nullable=False),
+    sa.Column("recorded_by", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+model_checks = sa.Table(
+    "model_checks",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("model_digest", sa.String(64), nullable=False, index=True),
+    sa.Column("passed", sa.Boolean, nullable=False),
+    sa.Column("figures", sa.JSON, nullable=False),
+    sa.Column("checked_at", UtcTime, nullable=False),
+    sa.Column("checked_by", sa.Text, nullable=False),
+)
+
+model_operating_points = sa.Table(
+    "model_operating_points",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("model_digest", sa.String(64), nullable=False, index=True),
+    sa.Column("finding_code", sa.Text, nullable=False),
+    sa.Column("threshold", sa.Float, nullable=False),
+    sa.Column("figures", sa.JSON, nullable=False),
+    sa.Column("chosen_at", UtcTime, nullable=False),
+    sa.Column("chosen_by", sa.Text, nullable=False),
+    # another one took its place, or the card's own did
+    sa.Column("ended_at", UtcTime),
+)
+
+model_incidents = sa.Table(
+    "model_incidents",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("model_id", sa.Text, nullable=False),
+    sa.Column("model_digest", sa.String(64), nullable=False),
+    sa.Column("result_id", sa.String(32)),
+    sa.Column("what", sa.Text, nullable=False),
+    # the result as it stood when the incident was recorded
+    sa.Column("frozen", sa.JSON, nullable=False),
+    sa.Column("known_at", UtcTime, nullable=False),
+    sa.Column("recorded_at", UtcTime, nullable=False),
+    sa.Column("recorded_by", sa.Text, nullable=False),
+    # by duty, when and by whom it was done
+    sa.Column("done", sa.JSON, nullable=False),
 )

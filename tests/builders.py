@@ -153,9 +153,14 @@ def radiograph(pixels: np.ndarray | None = None, **attributes: Any) -> Dataset:
 
 
 def card(
-    model_id: str = "trial", *, kind: str = "volume", root: str | None = None, threshold: float = 0.5, slices: int = 4
+    model_id: str = "trial",
+    *,
+    kind: str = "volume",
+    root: str | None = "2.25.",
+    threshold: float = 0.5,
+    slices: int = 4,
 ) -> ModelCard:
-    """A card that accepts CT stacks, or DX images."""
+    """A card that accepts CT stacks, or DX images; with no `root` a site must enable it before it moves anything."""
     rules = {
         "volume": InputRules(kind="volume", modalities=("CT",), sop_class_uids=(CT,), min_slices=slices, max_slices=99),
         "radiograph": InputRules(kind="radiograph", modalities=("DX", "CR"), sop_class_uids=(DX,)),

@@ -169,7 +169,10 @@ def _request(step: JobStep) -> DataSet:
 
 
 def _progress(step: JobStep) -> DataSet | None:
-    if step.job.state is not JobState.FAILED or step.ended_at is None:
+    if step.retracted_why is not None:
+        told = f"The result was retracted: {step.retracted_why}"
+        return made_of([("ProcedureStepProgressDescription", told)])
+    if step.job.state not in {JobState.FAILED, JobState.OPTED_OUT} or step.ended_at is None:
         return None
     return made_of(
         [

@@ -40,7 +40,8 @@ from models.reference.held_out import HELD_OUT, HeldOut
 from models.reference.page import write_page
 from models.reference.radiographs import LABELS, read_labelled
 from models.reference.recipes import CHEST, HEAD_CT, RECIPES, Recipe
-from models.reference.statistics import auc, auc_interval, balanced_threshold, share_interval
+from models.reference.statistics import auc, auc_interval, balanced_threshold
+from models.shares import share_interval
 from models.weights import load_weights, sha256_of, weights_path
 
 if TYPE_CHECKING:

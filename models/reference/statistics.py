@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
+
+from models.shares import Interval, Z
 
 Scores = npt.NDArray[np.floating]
-Interval = tuple[float, float]
-
-Z = float(norm.ppf(0.975))
 
 
 def auc(truth: Scores, scores: Scores) -> float:
@@ -42,15 +41,6 @@ def _placements(truth: Scores, scores: Scores) -> tuple[float, float]:
 
 def _variance(values: Scores) -> float:
     return float(values.var(ddof=1)) if len(values) > 1 else 0.0
-
-
-def share_interval(hits: int, of: int) -> Interval:
-    """Give Wilson's interval of a share."""
-    share = hits / of
-    middle = share + Z**2 / (2 * of)
-    spread = Z * np.sqrt(share * (1 - share) / of + Z**2 / (4 * of**2))
-    scale = 1 + Z**2 / of
-    return (float((middle - spread) / scale), float((middle + spread) / scale))
 
 
 def balanced_threshold(truth: Scores, scores: Scores) -> float:

@@ -37,6 +37,7 @@ KINDS = (
     "study-reopened",
     "study-triaged",
     "result-superseded",
+    "result-retracted",
     "job-failed",
     "priority-changed",
 )

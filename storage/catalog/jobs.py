@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes, landings
+from storage.catalog import changes, landings, refusals, studies
+from storage.catalog.deployments import ModelRef as ModelRef  # noqa: PLC0414 - whoever makes jobs names models
 from storage.catalog.upsert import insert_new
 from storage.records import CLOCK_SKEW, Job, JobId, JobState, StudyUid
 
@@ -27,22 +27,22 @@ RETRY_WAIT = timedelta(seconds=1)
 POSTPONE_WAIT = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelRef:
-    """What a job needs to name its model."""
-
-    id: str
-    version: str
-    digest: str
-
-
 def create(
     tx: Transaction, uid: StudyUid, revision: int, models: Iterable[ModelRef], *, due_at: datetime, now: datetime
 ) -> list[JobId]:
-    """Insert a waiting job for each model that has none on this revision; return the new ones."""
+    """Insert a waiting job for each model that has none on this revision; return the new ones.
+
+    Every job comes through here, and so does the site's word: a retired model gets none, and where a model is stopped
+    or the person has opted out, what is entered is no job to be run but that fact, with its reason.
+    """
     study_pk = tx.execute(sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid)).scalar_one()
+    wanted = list(models)
+    unasked = refusals.of(tx, uid, wanted)
     created: list[JobId] = []
-    for model in models:
+    for model in wanted:
+        reason = unasked.get(model.digest)
+        if reason is refusals.Refusal.RETIRED:
+            continue
         job = JobId(secrets.token_hex(16))
         row = {
             "id": job,
@@ -51,11 +51,13 @@ def create(
             "model_id": model.id,
             "model_version": model.version,
             "model_digest": model.digest,
-            "state": JobState.WAITING,
+            "state": JobState.WAITING if reason is None else JobState.OPTED_OUT,
             "due_at": due_at,
             "created_at": now,
+            "ended_at": None if reason is None else now,
+            "reason": reason,
         }
-        if insert_new(tx, _jobs, row):
+        if insert_new(tx, _jobs, row) and reason is None:
             created.append(job)
     return created
 
@@ -127,6 +129,47 @@ def postpone(tx: Transaction, job: JobId, *, owner: str, reason: str, now: datet
         )
     )
     return back.rowcount == 1
+
+
+def decline(tx: Transaction, job: Job, *, owner: str, now: datetime) -> bool:
+    """End a claimed job as OPTED_OUT where its model may no longer be asked about its study; tell whether it was so."""
+    model = ModelRef(id=job.model_id, version=job.model_version, digest=job.model_digest)
+    reason = refusals.of(tx, job.study_instance_uid, [model]).get(job.model_digest)
+    return reason is not None and end(tx, job.id, owner=owner, state=JobState.OPTED_OUT, reason=reason, now=now)
+
+
+def opt_out(
+    tx: Transaction,
+    *,
+    reason: refusals.Refusal,
+    now: datetime,
+    model: str | None = None,
+    digest: str | None = None,
+    among: Iterable[StudyUid] | None = None,
+) -> list[StudyUid]:
+    """End what waits or runs as OPTED_OUT: of a model, of a digest, of studies; return those in sight that had any.
+
+    A run under way finds its lease lost and writes nothing.
+    """
+    held: list[sa.ColumnElement[bool]] = [_jobs.c.state.in_((JobState.WAITING, JobState.RUNNING))]
+    if model is not None:
+        held.append(_jobs.c.model_id == model)
+    if digest is not None:
+        held.append(_jobs.c.model_digest == digest)
+    if among is not None:
+        found = sa.select(_studies.c.id).where(_studies.c.study_instance_uid.in_(list(among)))
+        held.append(_jobs.c.study_pk.in_(found))
+    ended = tx.execute(
+        sa.update(_jobs)
+        .where(*held)
+        .values(state=JobState.OPTED_OUT, reason=reason, ended_at=now, lease_owner=None, lease_until=None)
+        .returning(_jobs.c.study_pk)
+    ).scalars()
+    met = sorted(set(ended))
+    query = (
+        sa.select(_studies.c.study_instance_uid).where(_studies.c.id.in_(met), studies.IN_SIGHT).order_by(_studies.c.id)
+    )
+    return [StudyUid(uid) for uid in tx.execute(query).scalars()]
 
 
 def pull_back(tx: Transaction, *, lease: timedelta, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Triage results: entered once per job, superseded by a later revision's, never changed."""
+"""Triage results: entered once per job, superseded by a later revision's, retracted by a person, never changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes
+from storage.catalog import audit, changes
+from storage.errors import CatalogueUnknown
 from storage.records import Finding, JobId, Outcome, ResultId, ResultRecord, StudyUid, TriageResult
 
 if TYPE_CHECKING:
@@ -64,6 +65,51 @@ def withdraw(tx: Transaction, study: StudyUid, *, revision: int, now: datetime) 
     withdrawn = tx.execute(sa.update(_results).where(*current).values(superseded_by=revision)).rowcount
     if withdrawn:
         changes.append(tx, "result-superseded", at=now, study=study, revision=revision, detail={"results": withdrawn})
+
+
+def retract(tx: Transaction, result: ResultId, *, by: str, why: str, now: datetime) -> tuple[StudyUid, bool]:
+    """Note that a result holds no longer; return its study, and whether that was news.
+
+    What was found stays as it was: whoever acted on it must be able to see on what.  The change tells everybody who
+    was told of the result.
+
+    Raises
+    ------
+    CatalogueUnknown
+        There is no such result.
+    """
+    query = (
+        sa.select(_results.c.revision, _results.c.model_id, _studies.c.study_instance_uid)
+        .join_from(_results, _studies, _studies.c.id == _results.c.study_pk)
+        .where(_results.c.id == result)
+    )
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        raise CatalogueUnknown("there is no such result")
+    study = StudyUid(row.study_instance_uid)
+    standing = (_results.c.id == result, _results.c.retracted_at.is_(None))
+    change = sa.update(_results).where(*standing)
+    news = tx.execute(change.values(retracted_at=now, retracted_by=by, retracted_why=why)).rowcount > 0
+    if news:
+        detail = {"result": result, "model": row.model_id, "reason": why}
+        audit.append(tx, actor=by, action="result-retracted", subject=study, at=now, detail=detail)
+        told = {"result": result, "model": row.model_id}
+        changes.append(tx, "result-retracted", at=now, study=study, revision=row.revision, detail=told)
+    return study, news
+
+
+def one(tx: Transaction, result: ResultId) -> ResultRecord:
+    """Return one result.
+
+    Raises
+    ------
+    CatalogueUnknown
+        There is no such result.
+    """
+    row = tx.execute(sa.select(_results).where(_results.c.id == result)).one_or_none()
+    if row is None:
+        raise CatalogueUnknown("there is no such result")
+    return _as_result(row)
 
 
 def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tuple[ResultRecord, ...]]:
@@ -130,4 +176,7 @@ def _as_result(row: sa.Row[Any]) -> ResultRecord:
         created_at=row.created_at,
         superseded_by=row.superseded_by,
         result=result,
+        retracted_at=row.retracted_at,
+        retracted_by=row.retracted_by,
+        retracted_why=row.retracted_why,
     )

@@ -173,9 +173,15 @@ def _count_workitems(tx: Transaction, matches: Sequence[Match]) -> int:
 
 # ------------------------------------------------------------------------------------------------------------ jobs
 _SUBJECT: Final = tuple(_studies.c[name] for name in Subject.__slots__)
-_JOBS: Final = sa.select(_jobs, _studies.c.study_instance_uid, *_SUBJECT, keys.IS_URGENT.label("is_urgent")).join_from(
-    _jobs, _studies, _studies.c.id == _jobs.c.study_pk
+_RETRACTED_WHY: Final = (
+    sa.select(schema.results.c.retracted_why)
+    .where(schema.results.c.job_id == _jobs.c.id)
+    .scalar_subquery()
+    .label("retracted_why")
 )
+_JOBS: Final = sa.select(
+    _jobs, _studies.c.study_instance_uid, *_SUBJECT, keys.IS_URGENT.label("is_urgent"), _RETRACTED_WHY
+).join_from(_jobs, _studies, _studies.c.id == _jobs.c.study_pk)
 
 
 def find_job(tx: Transaction, uid: WorkitemUid) -> JobStep | None:
@@ -206,6 +212,7 @@ def _as_step(row: sa.Row[Any]) -> JobStep:
         created_at=row.created_at,
         claimed_at=row.claimed_at,
         ended_at=row.ended_at,
+        retracted_why=row.retracted_why,
     )
 
 

@@ -125,7 +125,12 @@ def _coverage(study: StudyRecord, jobs: list[Job], ended: tuple[ResultRecord, ..
     return tuple(_of_job(job, by_job.get(job.id)) for job in newest.values())
 
 
-_OF_STATE = {JobState.WAITING: Coverage.WAITING, JobState.RUNNING: Coverage.RUNNING, JobState.FAILED: Coverage.FAILED}
+_OF_STATE = {
+    JobState.WAITING: Coverage.WAITING,
+    JobState.RUNNING: Coverage.RUNNING,
+    JobState.FAILED: Coverage.FAILED,
+    JobState.OPTED_OUT: Coverage.OPTED_OUT,
+}
 _OF_OUTCOME = {
     Outcome.FLAGGED: Coverage.ANALYSED,
     Outcome.NOT_FLAGGED: Coverage.ANALYSED,
@@ -145,4 +150,5 @@ def _of_job(job: Job, ended: ResultRecord | None) -> CoverageRecord:
         reason=ended.result.reason,
         outcome=ended.result.outcome,
         revision=job.revision,
+        retracted=ended.retracted_at is not None,
     )

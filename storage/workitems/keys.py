@@ -225,7 +225,7 @@ _STATES: Final[Mapping[str, Condition]] = {
     WorkitemState.SCHEDULED: sa.and_(_waiting, ~_claimed),
     WorkitemState.IN_PROGRESS: sa.or_(_jobs.c.state == JobState.RUNNING, sa.and_(_waiting, _claimed)),
     WorkitemState.COMPLETED: _jobs.c.state == JobState.DONE,
-    WorkitemState.CANCELED: _jobs.c.state == JobState.FAILED,
+    WorkitemState.CANCELED: _jobs.c.state.in_((JobState.FAILED, JobState.OPTED_OUT)),
 }
 JOB_STATE: Final = sa.case(*((holds, sa.literal(state)) for state, holds in _STATES.items()))
 """A job's state as a workitem, as `records.state_of_job` has it."""

@@ -56,6 +56,8 @@ class JobStep:
     created_at: datetime
     claimed_at: datetime | None
     ended_at: datetime | None
+    retracted_why: str | None = None
+    """Why its result was retracted, if it was: the step stays completed, as its states have no way back."""
 
     @property
     def uid(self) -> WorkitemUid:

@@ -65,6 +65,7 @@ OF_JOB: Final[Mapping[JobState, WorkitemState]] = {
     JobState.RUNNING: _P,
     JobState.DONE: _D,
     JobState.FAILED: _C,
+    JobState.OPTED_OUT: _C,
 }
 """A job that waits to be tried again was claimed before: it stays in progress, since no workitem goes back."""
 

@@ -15,6 +15,16 @@ SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
 )
 AUDITED = {"removed", "quarantined", "identity-reconciled", "set-priority", "peer-added", "peer-removed"}
+AUDITED |= {
+    "model-introduced",
+    "model-stopped",
+    "model-started",
+    "model-checked",
+    "permit-recorded",
+    "result-retracted",
+}
+AUDITED |= {"opt-out-declared", "opt-out-ended", "operating-point-chosen", "operating-point-ended", "incident-recorded"}
+AUDITED |= {"incident-reported"}
 """Actions of the audit, which is not the log."""
 
 

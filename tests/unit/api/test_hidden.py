@@ -31,6 +31,8 @@ _FILLED = {
     "path": "7FE00010",
     "language": "en",
     "row_id": "1",
+    "model": "trial",
+    "incident": "0" * 32,
     "workitem": "2.25.5",
 }
 """A value for every parameter that a path has: a route with another one has to be thought of here."""

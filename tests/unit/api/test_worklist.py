@@ -104,6 +104,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "title": "Trial",
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
                 "outdated": False,
+                "retracted": False,
             }
         ],
         "findings": [
@@ -123,6 +124,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "revision": 1,
                 "superseded_by": None,
                 "shadow": False,
+                "retracted": None,
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
             }
         ],

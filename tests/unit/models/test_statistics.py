@@ -11,8 +11,8 @@ from models.reference.statistics import (
     auc_interval,
     balanced_threshold,
     fit_logistic,
-    share_interval,
 )
+from models.shares import needed, share_interval
 
 
 def test_the_area_counts_pairs_and_halves_ties():
@@ -44,6 +44,16 @@ def test_an_area_of_one_class_is_refused():
 def test_wilsons_interval_is_newcombes_published_one():
     assert share_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert share_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_as_many_cases_as_are_needed_bring_the_interval_down_to_the_width_asked_for():
+    for share, half_width in ((0.9, 0.1), (0.5, 0.05), (1.0, 0.1), (0.0, 0.02)):
+        enough = needed(share, half_width)
+        widths = []
+        for of in (enough, enough - 1):
+            low, high = share_interval(share * of, of)
+            widths.append((high - low) / 2)
+        assert widths[0] <= half_width < widths[1]
 
 
 def test_the_balanced_threshold_lies_between_the_classes():

@@ -1,0 +1,114 @@
+"""What a model said of the studies here, with what tells one study from another, and what readers made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.records import Outcome, ResultId, StudyUid
+
+if TYPE_CHECKING:
+    from storage.database import Transaction
+
+_results, _studies, _series = schema.results, schema.studies, schema.series
+_feedback = sa.table(
+    "feedback", *map(sa.column, ("result_id", "finding_code", "verdict", "actor")), sa.column("at", schema.UtcTime)
+)
+_AGREES: Final = {"agree": True, "disagree": False}
+"""What a reader's verdict says of the model's; any other says nothing of who was right."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One study that a model was asked about; of several revisions the last, retracted or not."""
+
+    study_instance_uid: StudyUid
+    result_id: ResultId
+    at: datetime
+    outcome: Outcome
+    scores: Mapping[str, float]
+    """By finding code; empty where the model gave no answer."""
+    flagged: Mapping[str, bool]
+    """By finding code, whether it was above the threshold in force then."""
+    sex: str
+    birth_date: str
+    study_date: str
+    manufacturer: str
+    station: str
+
+    @property
+    def analysed(self) -> bool:
+        """Whether the model gave an answer."""
+        return self.outcome in {Outcome.FLAGGED, Outcome.NOT_FLAGGED}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a reader made of one finding of one result, the last word where there are several."""
+
+    result_id: ResultId
+    finding_code: str
+    agrees: bool
+
+
+def of_model(tx: Transaction, digest: str, *, since: datetime | None = None) -> list[Case]:
+    """Return what a model said, oldest first."""
+    facts = (
+        _studies.c.study_instance_uid,
+        _studies.c.patient_sex,
+        _studies.c.patient_birth_date,
+        _studies.c.study_date,
+    )
+    used = sa.and_(
+        _series.c.study_pk == _results.c.study_pk, _series.c.series_instance_uid == _results.c.series_instance_uid
+    )
+    query = (
+        sa.select(_results, *facts, _series.c.manufacturer, _series.c.station_name)
+        .join_from(_results, _studies, _studies.c.id == _results.c.study_pk)
+        .outerjoin(_series, used)
+        .where(_results.c.model_digest == digest, _results.c.superseded_by.is_(None))
+        .order_by(_results.c.created_at, _results.c.id)
+    )
+    if since is not None:
+        query = query.where(_results.c.created_at >= since)
+    return [_as_case(row) for row in tx.execute(query)]
+
+
+def verdicts(tx: Transaction, digest: str) -> list[Verdict]:
+    """Return what readers made of a model's findings; nothing where no reader was asked yet."""
+    if not sa.inspect(tx).has_table("feedback"):
+        return []
+    query = (
+        sa.select(_feedback)
+        .join(_results, _results.c.id == _feedback.c.result_id)
+        .where(_results.c.model_digest == digest)
+        .order_by(_feedback.c.at)
+    )
+    last: dict[tuple[str, str], Verdict] = {}
+    for row in tx.execute(query):
+        agrees = _AGREES.get(str(row.verdict).lower())
+        if agrees is not None:
+            said = Verdict(result_id=ResultId(row.result_id), finding_code=row.finding_code, agrees=agrees)
+            last[row.result_id, row.finding_code] = said
+    return list(last.values())
+
+
+def _as_case(row: sa.Row[Any]) -> Case:
+    return Case(
+        study_instance_uid=StudyUid(row.study_instance_uid),
+        result_id=ResultId(row.id),
+        at=row.created_at,
+        outcome=Outcome(row.outcome),
+        scores={finding["code"]: finding["score"] for finding in row.findings},
+        flagged={finding["code"]: finding["positive"] for finding in row.findings},
+        sex=row.patient_sex or "",
+        birth_date=row.patient_birth_date or "",
+        study_date=row.study_date or "",
+        manufacturer=row.manufacturer or "",
+        station=row.station_name or "",
+    )
