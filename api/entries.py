@@ -54,6 +54,7 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "instance_count": study.instance_count,
         **_facts(study, _TIMES),
         "completion_reason": study.completion_reason,
+        "completion_probability": study.completion_probability,
         "priority": {
             "order": study.order_priority,
             "ai": study.ai_urgency,

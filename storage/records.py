@@ -305,6 +305,14 @@ class Change:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
+class Pause(NamedTuple):
+    """A silence of a study that was broken again: after how many instances, for how long, whether released by then."""
+
+    instances: int
+    seconds: float
+    released: bool
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyRecord:
     """A study as the catalogue holds it; fields as in `Header`, times in UTC."""
@@ -334,9 +342,13 @@ class StudyRecord:
     """When the last association or request that brought instances ended in order, if none came since."""
     longest_gap_s: float
     """The longest pause between two instances of this revision, seconds."""
+    pauses: tuple[Pause, ...]
+    """The longest that were broken again after a release, and the one that ended the revision before this one."""
     quiet_until: datetime
     completed_at: datetime | None
     completion_reason: str | None
+    completion_probability: float | None
+    """How likely it was, when the study was completed, that nothing more would come."""
     ready_at: datetime | None
     """First completion; never moves."""
     due_at: datetime | None

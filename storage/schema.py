@@ -77,9 +77,11 @@ studies = sa.Table(
     sa.Column("received_last", UtcTime, nullable=False),
     sa.Column("released_at", UtcTime),
     sa.Column("longest_gap_s", sa.Float, nullable=False, default=0.0),
+    sa.Column("pauses", sa.Text),
     sa.Column("quiet_until", UtcTime, nullable=False),
     sa.Column("completed_at", UtcTime),
     sa.Column("completion_reason", sa.Text),
+    sa.Column("completion_probability", sa.Float),
     # the reading list
     sa.Column("ready_at", UtcTime),
     sa.Column("due_at", UtcTime),
@@ -479,3 +481,15 @@ subscribers = sa.Table(
     sa.Column("delivered_seq", sa.BigInteger, nullable=False, default=0),
     sa.Column("opened_at", UtcTime),
 )
+
+# ------------------------------------------------------------------------------------ how studies of a sender end
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("sender", sa.Text, primary_key=True),
+    sa.Column("modality", sa.Text, primary_key=True),
+    sa.Column("situation", sa.String(16), primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("studies", sa.Float, nullable=False),
+)
+"""Of how many studies the longest silence that was broken again fell into which bucket, all log-spaced."""

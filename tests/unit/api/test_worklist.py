@@ -89,6 +89,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
         "ready_at": "2026-03-01T07:50:08+00:00",
         "due_at": "2026-03-01T08:10:08+00:00",
         "completion_reason": "association released",
+        "completion_probability": None,
         "priority": {"order": None, "ai": "critical", "manual": None, "manual_by": None},
         "state": "TRIAGED",
         "revision": 1,
