@@ -67,6 +67,7 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "findings": [
             _finding(finding, record, context.card(record.model_id))
             for record in entry.results
+            if record.provisional is None or record.superseded_by is None
             for finding in record.result.findings
         ],
     }
@@ -141,6 +142,7 @@ def _provenance(record: ResultRecord) -> Entry:
         "model_digest": record.model_digest,
         "revision": record.revision,
         "superseded_by": record.superseded_by,
+        "provisional": record.provisional,
         "shadow": not record.result.raises,
     }
 

@@ -55,6 +55,9 @@ NO_FINDING: Final = Text(
     vi="AI không gợi ý dấu hiệu (không có nghĩa là bình thường)", en="nothing suggested by AI (does not mean normal)"
 )
 SHADOW: Final = Text(vi="chạy thử, không đổi thứ tự", en="shadow: does not move the list")
+PROVISIONAL: Final = Text(
+    vi="tạm thời, trên {slices} lát đầu nhận được", en="provisional, on the first {slices} slices received"
+)
 IDENTITY_CONFLICT: Final = Text(
     vi="Mâu thuẫn danh tính: ảnh mang nhiều người bệnh, cần đối chiếu",
     en="Identity conflict: images name more than one patient, to be reconciled",

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from inference import priority
+from inference import priority, progressive
 from inference.evidence import Expectation, expect, lessons
+from inference.progressive import Scout
 from inference.silence import LONGEST_S
 from storage.catalog import jobs, silences, studies
 
@@ -30,7 +31,7 @@ _SEEN_MOST = 1000
 
 
 class Completer:
-    """The loop's step: completes studies and rings for the jobs that this makes."""
+    """The loop's step: completes studies, makes provisional runs of others, and rings for the jobs that this makes."""
 
     def __init__(
         self,
@@ -42,12 +43,14 @@ class Completer:
     ) -> None:
         self._database, self._dispatcher, self._cards, self._clock = database, dispatcher, cards, clock
         self._seen: dict[_Look, Expectation] = {}
+        self._scout = Scout(database=database, cards=cards)
 
     def step(self) -> None:
         """Complete what is complete now."""
         if len(self._seen) > _SEEN_MOST:
             self._seen.clear()
-        for job in close_quiet(self._database, self._cards, now=self._clock(), seen=self._seen):
+        now = self._clock()
+        for job in close_quiet(self._database, self._cards, now=now, seen=self._seen) + self._scout.look(now):
             logger.info("job waits", extra={"action": "job-waits", "job": job})
             self._dispatcher.wake(job)
 
@@ -81,19 +84,21 @@ def complete(
 
     A revision that brought nothing a card accepts (a late dose report) makes no job: the earlier result stays.
     """
+    jobs.drop_provisional(tx, study.study_instance_uid)  # before the study is locked, as a worker's commit does
     done = studies.complete(tx, study, reason=reason, probability=probability, now=now)
     if done is None:
         return []
     uid = study.study_instance_uid
     if (now - study.received_last).total_seconds() <= LONGEST_S:
         silences.learn(tx, silences.sender_of(tx, uid), lessons(tx, study))
-    priority.refresh(tx, uid, now=now, cause="complete")
     arrived = [instance for instance in studies.instances_of(tx, uid) if instance.revision == study.revision]
     wanted = [
         jobs.ModelRef(id=card.id, version=card.version, digest=card.digest)
         for card in cards
         if any(card.input_rules.accepts(modality=each.modality, sop_class_uid=each.sop_class_uid) for each in arrived)
     ]
+    progressive.hand_over(tx, done, wanted, now=now)
+    priority.refresh(tx, uid, now=now, cause="complete")
     due_at = studies.get(tx, uid).due_at or now
     created = jobs.create(tx, uid, study.revision, wanted, due_at=due_at, now=now)
     studies.settle(tx, uid, now=now)

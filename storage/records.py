@@ -285,6 +285,8 @@ class Job:
     lease_owner: str | None = None
     lease_until: datetime | None = None
     reason: str | None = None
+    provisional: int = 0
+    """The consecutive slices that a run on a part of a series was made for; 0: the run on all of it."""
 
     def log_context(self) -> dict[str, object]:
         """Return what a log line may carry of a job."""
@@ -388,6 +390,8 @@ class ResultRecord:
     superseded_by: int | None
     """The revision whose result took this one's place, if any."""
     result: TriageResult
+    provisional: int | None = None
+    """The slices that had come when a flag was raised on a part of a series; None: the whole series was seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -400,6 +404,8 @@ class CoverageRecord:
     outcome: Outcome | None = None
     revision: int | None = None
     """The revision that was analysed; older than the study's where nothing that the model accepts came since."""
+    provisional: int | None = None
+    """The slices on which a provisional flag stands, if one does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

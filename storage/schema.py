@@ -209,7 +209,9 @@ jobs = sa.Table(
     sa.Column("lease_until", UtcTime),
     sa.Column("not_before", UtcTime),
     sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("study_pk", "revision", "model_digest"),
+    # consecutive slices that a run on a part of a series was made for; 0: the run on all of it
+    sa.Column("provisional", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.UniqueConstraint("study_pk", "revision", "model_digest", "provisional"),
     sa.Index("ix_jobs_state_due_at", "state", "due_at"),
     sa.Index("ix_jobs_created_at", "created_at"),
 )
@@ -236,6 +238,7 @@ results = sa.Table(
     sa.Column("times", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("superseded_by", sa.Integer),
+    sa.Column("provisional", sa.Integer),
     sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
 )
 

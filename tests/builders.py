@@ -17,6 +17,7 @@ from models.contract import (
     ModelCard,
     OperatingPoint,
     Prediction,
+    Progressive,
     Radiograph,
     Urgency,
     Volume,
@@ -153,7 +154,13 @@ def radiograph(pixels: np.ndarray | None = None, **attributes: Any) -> Dataset:
 
 
 def card(
-    model_id: str = "trial", *, kind: str = "volume", root: str | None = None, threshold: float = 0.5, slices: int = 4
+    model_id: str = "trial",
+    *,
+    kind: str = "volume",
+    root: str | None = None,
+    threshold: float = 0.5,
+    slices: int = 4,
+    progressive: Progressive | None = None,
 ) -> ModelCard:
     """A card that accepts CT stacks, or DX images."""
     rules = {
@@ -193,6 +200,7 @@ def card(
         evidence={},
         limits=(),
         raises_only_uid_root=root,
+        progressive=progressive,
     )
 
 

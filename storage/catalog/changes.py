@@ -37,6 +37,9 @@ KINDS = (
     "study-reopened",
     "study-triaged",
     "result-superseded",
+    "provisional-flagged",
+    "provisional-confirmed",
+    "provisional-retracted",
     "job-failed",
     "priority-changed",
 )

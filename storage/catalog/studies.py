@@ -138,6 +138,27 @@ def receiving(tx: Transaction, *, now: datetime) -> list[StudyRecord]:
     return [as_study(row) for row in tx.execute(query)]
 
 
+def arriving(tx: Transaction, *, least: int) -> list[StudyRecord]:
+    """Return the studies that are receiving for the first time and have at least so many instances, newest first."""
+    query = (
+        sa.select(_studies)
+        .where(_studies.c.state == StudyState.RECEIVING, _studies.c.ready_at.is_(None))
+        .where(_studies.c.instance_count >= least)
+        .order_by(_studies.c.received_last.desc())
+        .limit(200)
+    )
+    return [as_study(row) for row in tx.execute(query)]
+
+
+def receives_still(tx: Transaction, study: StudyRecord) -> bool:
+    """Tell whether a study is still receiving the same revision, and keep it so until the transaction ends."""
+    query = sa.select(_studies.c.state, _studies.c.revision).where(
+        _studies.c.study_instance_uid == study.study_instance_uid
+    )
+    found = tx.execute(query.with_for_update()).one_or_none()
+    return found is not None and (found.state, found.revision) == (StudyState.RECEIVING, study.revision)
+
+
 def from_the_future(tx: Transaction, *, now: datetime) -> list[StudyUid]:
     """Return the studies still receiving whose last instance came later than now: the clock was set back since."""
     query = sa.select(_studies.c.study_instance_uid).where(
@@ -231,6 +252,7 @@ def _open_jobs(tx: Transaction, uid: StudyUid, revision: int) -> bool:
         .where(
             _studies.c.study_instance_uid == uid,
             jobs.c.revision == revision,
+            jobs.c.provisional == 0,
             jobs.c.state.in_(("WAITING", "RUNNING")),
         )
         .limit(1)

@@ -100,6 +100,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "reason": None,
                 "outcome": "FLAGGED",
                 "revision": 1,
+                "provisional": None,
                 "text": {"vi": "AI đã phân tích", "en": "analysed by AI"},
                 "reason_text": None,
                 "title": "Trial",
@@ -123,6 +124,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "model_digest": builders.card().digest,
                 "revision": 1,
                 "superseded_by": None,
+                "provisional": None,
                 "shadow": False,
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
             }
