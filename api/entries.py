@@ -55,6 +55,7 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "instance_count": study.instance_count,
         **_facts(study, _TIMES),
         "completion_reason": study.completion_reason,
+        "completion_probability": study.completion_probability,
         "priority": {
             "order": study.order_priority,
             "ai": study.ai_urgency,
@@ -67,6 +68,7 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "findings": [
             _finding(finding, record, context.card(record.model_id))
             for record in entry.results
+            if record.provisional is None or record.superseded_by is None
             for finding in record.result.findings
         ],
     }
@@ -151,6 +153,7 @@ def _provenance(record: ResultRecord) -> Entry:
         "model_digest": record.model_digest,
         "revision": record.revision,
         "superseded_by": record.superseded_by,
+        "provisional": record.provisional,
         "shadow": not record.result.raises,
         "retracted": _retraction(record),
     }

@@ -154,7 +154,7 @@ def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
         "findings": [_finding(finding, language) for finding in positive],
         "nothing": words.NO_FINDING[language] if analysed and current and not positive else "",
         "scores": [_finding(finding, language) for finding in current if not finding["positive"]],
-        "label": line["label"][language] if line["label"] and line["outcome"] else "",
+        "label": line["label"][language] if line["label"] and (line["outcome"] or line["provisional"]) else "",
         "superseded": sum(1 for finding in found if finding["superseded_by"] is not None and finding["positive"]),
     }
 
@@ -167,8 +167,13 @@ def _finding(finding: Entry, language: Language) -> dict[str, Any]:
         "model": f"{finding['model_id']} {finding['model_version']}",
         "urgency": finding["urgency"],
         "shadow": words.SHADOW[language] if finding["shadow"] else "",
+        "provisional": _provisional(finding["provisional"], language),
         "label": finding["label"][language],
     }
+
+
+def _provisional(slices: int | None, language: Language) -> str:
+    return words.PROVISIONAL[language].format(slices=slices) if slices else ""
 
 
 def _labels(entries: list[Entry], language: Language) -> list[str]:

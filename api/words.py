@@ -60,6 +60,9 @@ SHADOW: Final = Text(vi="chạy thử, không đổi thứ tự", en="shadow: do
 RETRACTED: Final = Text(vi="Kết quả AI đã thu hồi, không dùng", en="AI result retracted: do not use")
 RESEARCH: Final = Text(vi="Chỉ dùng cho nghiên cứu.", en="For research use only.")
 """Goes before the label of a model that the site enabled on a signed research statement."""
+PROVISIONAL: Final = Text(
+    vi="tạm thời, trên {slices} lát đầu nhận được", en="provisional, on the first {slices} slices received"
+)
 IDENTITY_CONFLICT: Final = Text(
     vi="Mâu thuẫn danh tính: ảnh mang nhiều người bệnh, cần đối chiếu",
     en="Identity conflict: images name more than one patient, to be reconciled",

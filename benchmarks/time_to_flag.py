@@ -107,7 +107,8 @@ def run_round(case: Case, data_sets: Sequence[Dataset], number: int, address: Ad
     if report.not_sent:
         raise NotFlaggedError(f"{case.name}: not taken: {report.not_sent[0].reason}")
     seen = _wait_until_flagged(case, f"{address.http_url}/api/worklist/{study}")
-    [result] = _get(f"{address.http_url}/api/studies/{study}/results")["results"]
+    ended = _get(f"{address.http_url}/api/studies/{study}/results")["results"]
+    [result] = [each for each in ended if not each["provisional"]]
     return {"answered": answered, **result["times"], "seen": seen, "threads": result["provenance"]["threads"]}
 
 

@@ -72,13 +72,17 @@ def _holds(record: ResultRecord) -> bool:
 
 
 def due(study: StudyRecord, urgency: str | None) -> datetime | None:
-    """Return when the study is due; None until it was complete for the first time."""
-    if study.ready_at is None:
+    """Return when the study is due; None until it was complete for the first time.
+
+    A provisional flag raises a study that is still arriving: from its first image, as the list places such a study.
+    """
+    since = study.ready_at or (study.received_first if urgency else None)
+    if since is None:
         return None
     order = TARGETS[study.order_priority or OrderPriority.ROUTINE]
     person = TARGETS[study.manual_priority] if study.manual_priority else order
     model = AI_TARGETS[urgency] if urgency else order
-    return study.ready_at + min(order, person, model)
+    return since + min(order, person, model)
 
 
 def place_reason(entry: WorklistEntry) -> Reason:
@@ -86,6 +90,11 @@ def place_reason(entry: WorklistEntry) -> Reason:
     study = entry.study
     if study.manual_priority is OrderPriority.STAT:
         return Reason(en="STAT, set by a person: before everything else", vi="CẤP CỨU do người đặt: trước mọi ca khác")
+    if study.ready_at is None and study.ai_urgency and (flag := _strongest(entry)):
+        return Reason(
+            en=f"provisional AI flag: {flag.name_en} {flag.score:.2f}; images still arriving",
+            vi=f"AI cảnh báo tạm thời: {flag.name_vi} {_in_vietnamese(flag.score)}; đang nhận ảnh",
+        )
     if study.ready_at is None:
         return Reason(
             en="still receiving: placed by order and arrival", vi="đang nhận ảnh: xếp theo chỉ định và giờ đến"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from inference.errors import NotSuitable
 from inference.gates import check_input, check_scores
+from inference.partial import consecutive, rules_for_part
 from inference.selection import Selected, select
 from inference.volume import load_radiograph, load_volume
 from storage.ports import ObjectStore
@@ -33,6 +34,8 @@ class RunRequest:
     job: JobId
     model_id: str
     instances: tuple[InstanceRecord, ...]
+    provisional: bool = False
+    """Whether the study is still arriving: of its slices, those without a hole between them are looked at."""
 
 
 def run(
@@ -50,7 +53,7 @@ def run(
     card = model.card
     times: dict[str, float] = {}
     try:
-        selected = select(request.instances, card.input_rules, objects)
+        selected = _select(request, card, objects)
         times["selected"] = clock()
         image = _LOAD[card.input_rules.kind](selected, objects)
         times["decoded"] = clock()
@@ -76,6 +79,13 @@ def run(
         provenance=_provenance(card, selected.instances, runtime),
         times=times,
     )
+
+
+def _select(request: RunRequest, card: ModelCard, objects: ObjectStore) -> Selected:
+    if not request.provisional or card.progressive is None:
+        return select(request.instances, card.input_rules, objects)
+    part = consecutive(request.instances, card.input_rules)
+    return select(part, rules_for_part(card.input_rules, card.progressive), objects)
 
 
 def judge(card: ModelCard, prediction: Prediction, series_instance_uid: str, *, raises: bool) -> TriageResult:

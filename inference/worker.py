@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from inference import deployment, priority
+from inference import deployment, priority, progressive
 from inference.completion import Completer
 from inference.errors import ObjectsAway, RunFailed
 from inference.loop import Loop
@@ -166,6 +166,7 @@ class Worker:
             job=job.id,
             model_id=job.model_id,
             instances=tuple(instance for instance in present if instance.revision <= job.revision),
+            provisional=bool(job.provisional),
         )
         logger.info("run starts", extra={"action": "run-starts", **job.log_context()})
         try:
@@ -202,7 +203,9 @@ class Worker:
     def _failed(self, job: Job, error: RunFailed) -> None:
         logger.warning("run failed", extra={"action": "run-failed", "reason": error.reason, **job.log_context()})
         with self._database.write() as tx:
-            again = jobs.retry(tx, job.id, owner=self._owner, reason=error.reason, now=self._clock())
+            again = not job.provisional and jobs.retry(
+                tx, job.id, owner=self._owner, reason=error.reason, now=self._clock()
+            )
         if not again:
             self._park(job, reason=error.reason, detail=str(error))
 
@@ -214,6 +217,10 @@ class Worker:
         """Write result, priority and study state in one transaction, unless the lease was lost meanwhile."""
         now = self._clock()
         uid = job.study_instance_uid
+        result = replace(result, times={**result.times, "committed": now.timestamp()})
+        if job.provisional:
+            self._commit_provisional(job, result, state=state, now=now)
+            return
         with self._database.write() as tx:
             if self._may_not(tx, job):
                 return
@@ -222,13 +229,25 @@ class Worker:
             if not jobs.end(tx, job.id, owner=self._owner, state=state, reason=result.reason, now=now):
                 logger.warning("lease lost, result dropped", extra={"action": "lease-lost", **job.log_context()})
                 return
-            results.add(tx, job, replace(result, times={**result.times, "committed": now.timestamp()}), now=now)
+            results.add(tx, job, result, now=now)
             if state is JobState.FAILED:
                 jobs.note_failed(tx, job, reason=result.reason or "", now=now)
             priority.refresh(tx, uid, now=now, cause=f"result of {job.model_id}")
             studies.settle(tx, uid, now=now)
         logger.info(
             "result committed", extra={"action": "result-committed", "outcome": result.outcome, **job.log_context()}
+        )
+
+    def _commit_provisional(self, job: Job, result: TriageResult, *, state: JobState, now: datetime) -> None:
+        with self._database.write() as tx:
+            if self._may_not(tx, job):
+                return
+            if (card := self._cards.get(job.model_id)) is not None:
+                result = deployment.judged_here(tx, card, result, now=now)
+            held = progressive.commit(tx, job, result, owner=self._owner, state=state, now=now)
+        outcome = result.outcome if held else "study complete"
+        logger.info(
+            "provisional run ended", extra={"action": "provisional-ended", "outcome": outcome, **job.log_context()}
         )
 
 

@@ -109,6 +109,23 @@ class InputRules:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Progressive:
+    """That a model may look at a part of a stack: first at so many consecutive slices, then at every `step` more.
+
+    For models whose score only rises with what else is seen, about: the whole stack confirms or retracts a flag.
+    """
+
+    first_at_slices: int
+    step: int
+
+    def reached(self, slices: int) -> int:
+        """Return the largest count to run at that `slices` have reached; 0 where they are too few."""
+        if slices < self.first_at_slices:
+            return 0
+        return slices - (slices - self.first_at_slices) % self.step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """Everything a site must know of a model, read without loading torch.
 
@@ -135,6 +152,8 @@ class ModelCard:
     raises_only_uid_root: str | None = None
     expected_seconds: float = 10.0
     """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""
+    progressive: Progressive | None = None
+    """When it may run on a series that is still arriving; never, where there is none."""
 
 
 class TriageModel(Protocol):

@@ -287,6 +287,8 @@ class Job:
     lease_owner: str | None = None
     lease_until: datetime | None = None
     reason: str | None = None
+    provisional: int = 0
+    """The consecutive slices that a run on a part of a series was made for; 0: the run on all of it."""
 
     def log_context(self) -> dict[str, object]:
         """Return what a log line may carry of a job."""
@@ -305,6 +307,14 @@ class Change:
     revision: int | None
     at: datetime
     detail: Mapping[str, object] = field(default_factory=dict)
+
+
+class Pause(NamedTuple):
+    """A silence of a study that was broken again: after how many instances, for how long, whether released by then."""
+
+    instances: int
+    seconds: float
+    released: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -336,9 +346,13 @@ class StudyRecord:
     """When the last association or request that brought instances ended in order, if none came since."""
     longest_gap_s: float
     """The longest pause between two instances of this revision, seconds."""
+    pauses: tuple[Pause, ...]
+    """The longest that were broken again after a release, and the one that ended the revision before this one."""
     quiet_until: datetime
     completed_at: datetime | None
     completion_reason: str | None
+    completion_probability: float | None
+    """How likely it was, when the study was completed, that nothing more would come."""
     ready_at: datetime | None
     """First completion; never moves."""
     due_at: datetime | None
@@ -382,6 +396,8 @@ class ResultRecord:
     """When a person said that it holds no longer; it moves nothing since, and is shown as retracted."""
     retracted_by: str | None = None
     retracted_why: str | None = None
+    provisional: int | None = None
+    """The slices that had come when a flag was raised on a part of a series; None: the whole series was seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -396,6 +412,8 @@ class CoverageRecord:
     """The revision that was analysed; older than the study's where nothing that the model accepts came since."""
     retracted: bool = False
     """Its result was retracted: it says nothing any more."""
+    provisional: int | None = None
+    """The slices on which a provisional flag stands, if one does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -77,9 +77,11 @@ studies = sa.Table(
     sa.Column("received_last", UtcTime, nullable=False),
     sa.Column("released_at", UtcTime),
     sa.Column("longest_gap_s", sa.Float, nullable=False, default=0.0),
+    sa.Column("pauses", sa.Text),
     sa.Column("quiet_until", UtcTime, nullable=False),
     sa.Column("completed_at", UtcTime),
     sa.Column("completion_reason", sa.Text),
+    sa.Column("completion_probability", sa.Float),
     # the reading list
     sa.Column("ready_at", UtcTime),
     sa.Column("due_at", UtcTime),
@@ -207,7 +209,9 @@ jobs = sa.Table(
     sa.Column("lease_until", UtcTime),
     sa.Column("not_before", UtcTime),
     sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("study_pk", "revision", "model_digest"),
+    # consecutive slices that a run on a part of a series was made for; 0: the run on all of it
+    sa.Column("provisional", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.UniqueConstraint("study_pk", "revision", "model_digest", "provisional"),
     sa.Index("ix_jobs_state_due_at", "state", "due_at"),
     sa.Index("ix_jobs_created_at", "created_at"),
 )
@@ -238,6 +242,7 @@ results = sa.Table(
     sa.Column("retracted_at", UtcTime),
     sa.Column("retracted_by", sa.Text),
     sa.Column("retracted_why", sa.Text),
+    sa.Column("provisional", sa.Integer),
     sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
 )
 
@@ -584,3 +589,15 @@ model_incidents = sa.Table(
     # by duty, when and by whom it was done
     sa.Column("done", sa.JSON, nullable=False),
 )
+
+# ------------------------------------------------------------------------------------ how studies of a sender end
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("sender", sa.Text, primary_key=True),
+    sa.Column("modality", sa.Text, primary_key=True),
+    sa.Column("situation", sa.String(16), primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("studies", sa.Float, nullable=False),
+)
+"""Of how many studies the longest silence that was broken again fell into which bucket, all log-spaced."""

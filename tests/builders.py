@@ -17,6 +17,7 @@ from models.contract import (
     ModelCard,
     OperatingPoint,
     Prediction,
+    Progressive,
     Radiograph,
     Urgency,
     Volume,
@@ -159,6 +160,7 @@ def card(
     root: str | None = "2.25.",
     threshold: float = 0.5,
     slices: int = 4,
+    progressive: Progressive | None = None,
 ) -> ModelCard:
     """A card that accepts CT stacks, or DX images; with no `root` a site must enable it before it moves anything."""
     rules = {
@@ -198,6 +200,7 @@ def card(
         evidence={},
         limits=(),
         raises_only_uid_root=root,
+        progressive=progressive,
     )
 
 

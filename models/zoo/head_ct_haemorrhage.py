@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.cards import model_digest, read_evidence
-from models.contract import FindingSpec, InputRules, ModelCard, TriageModel, Urgency
+from models.contract import FindingSpec, InputRules, ModelCard, Progressive, TriageModel, Urgency
 from models.network_model import NetworkModel
 from models.networks import small_densenet
 from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT
@@ -50,6 +50,7 @@ CARD = ModelCard(
     limits=LIMITS,
     raises_only_uid_root=PHANTOM_UID_ROOT,
     expected_seconds=3.0,
+    progressive=Progressive(first_at_slices=12, step=4),
 )
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from storage.records import (
     InstanceUid,
     ObjectKey,
     OrderPriority,
+    Pause,
     Rejection,
     StudyEvent,
     StudyState,
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 OPEN_WAIT = timedelta(seconds=30)
 """Silence on an association that stays open, after which a study counts as complete all the same."""
+
+SHORTEST_PAUSE_S = 0.4
+"""Nothing is complete before it was silent for so long: what is broken sooner is not noted."""
+_PAUSES_KEPT = 16
 
 # (0040,1003) Requested Procedure Priority, PS3.3 C.4.11; (2200,0020) Request Priority, PS3.3 C.22.1
 _ORDER = {
@@ -106,7 +112,7 @@ _OUT_OF_SIGHT = Statement(
     .with_for_update(read=True, key_share=True)  # as above
 )
 _STUDY_UIDS = Statement(sa.select(_studies.c.study_instance_uid).where(among(_studies.c.study_instance_uid, "uids")))
-_LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s")
+_LIFECYCLE = ("state", "revision", "received_last", "released_at", "quiet_until", "longest_gap_s", "pauses")
 _TALLY = ("modalities", "series_count", "instance_count", "identity_conflict", "order_priority")
 _STUDIES = Statement(
     sa.select(*(_studies.c[name] for name in ("id", "study_instance_uid", *_LIFECYCLE, *_TALLY, *STUDY_FACTS)))
@@ -381,10 +387,30 @@ def _lifecycle(study: Any, arrivals: list[Arrival], now: datetime) -> tuple[dict
         "new_quiet_until": now + OPEN_WAIT,
         # A late instance's gap says nothing of the pace at which the rest of its revision comes.
         "new_longest_gap_s": 0.0 if added else max(study.longest_gap_s, gap_s),
+        "new_pauses": _pauses(study, gap_s, anew=bool(added)),
     }
     if not added:
         return values, []
     return values, [changes.fact("study-reopened", at=now, study=study.study_instance_uid, revision=revision)]
+
+
+def _pauses(study: Any, gap_s: float, *, anew: bool) -> str | None:  # noqa: ANN401 - a row
+    """Return the study's pauses with the one that ends now, if it may have looked like the end; `anew`, that alone."""
+    known = study.pauses if not anew else None
+    if gap_s < SHORTEST_PAUSE_S or not (study.released_at or anew):
+        return known
+    ended = Pause(instances=study.instance_count, seconds=round(gap_s, 3), released=bool(study.released_at))
+    longest = sorted([*read_pauses(known), ended], key=attrgetter("seconds"))[-_PAUSES_KEPT:]
+    return "\\".join(f"{each.instances}:{each.seconds}:{each.released:d}" for each in longest)
+
+
+def read_pauses(written: str | None) -> tuple[Pause, ...]:
+    """Return what the column `pauses` of a study says."""
+    parts = (part.split(":") for part in (written or "").split("\\") if part)
+    return tuple(
+        Pause(instances=int(count), seconds=float(seconds), released=released == "1")
+        for count, seconds, released in parts
+    )
 
 
 def _tally(study: Any, arrivals: list[Arrival], added_series: int) -> dict[str, Any]:  # noqa: ANN401 - a row

@@ -38,6 +38,9 @@ KINDS = (
     "study-triaged",
     "result-superseded",
     "result-retracted",
+    "provisional-flagged",
+    "provisional-confirmed",
+    "provisional-retracted",
     "job-failed",
     "priority-changed",
 )

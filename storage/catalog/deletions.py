@@ -276,6 +276,8 @@ def _reopen(tx: Transaction, study: sa.Row[Any], now: datetime) -> tuple[int, li
             quiet_until=now,
             completed_at=None,  # until the models were asked again, nobody knows whether one applies
             completion_reason=None,
+            completion_probability=None,
+            pauses=None,
         )
     )
     # What is left counts as what this revision brought: it is what models are asked about.

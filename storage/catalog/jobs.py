@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from storage.database import Transaction
 
 _jobs, _studies = schema.jobs, schema.studies
+_FINAL = _jobs.c.provisional == 0
+_WAITING = _jobs.c.state == JobState.WAITING
 
 MAX_ATTEMPTS = 3
 RETRY_WAIT = timedelta(seconds=1)
@@ -28,12 +30,20 @@ POSTPONE_WAIT = timedelta(seconds=5)
 
 
 def create(
-    tx: Transaction, uid: StudyUid, revision: int, models: Iterable[ModelRef], *, due_at: datetime, now: datetime
+    tx: Transaction,
+    uid: StudyUid,
+    revision: int,
+    models: Iterable[ModelRef],
+    *,
+    due_at: datetime,
+    now: datetime,
+    provisional: int = 0,
 ) -> list[JobId]:
     """Insert a waiting job for each model that has none on this revision; return the new ones.
 
     Every job comes through here, and so does the site's word: a retired model gets none, and where a model is stopped
-    or the person has opted out, what is entered is no job to be run but that fact, with its reason.
+    or the person has opted out, what is entered is no job to be run but that fact, with its reason.  A run on a part of
+    a series, of `provisional` slices, is a job beside the one on all of it.
     """
     study_pk = tx.execute(sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid)).scalar_one()
     wanted = list(models)
@@ -56,6 +66,7 @@ def create(
             "created_at": now,
             "ended_at": None if reason is None else now,
             "reason": reason,
+            "provisional": provisional,
         }
         if insert_new(tx, _jobs, row) and reason is None:
             created.append(job)
@@ -63,33 +74,36 @@ def create(
 
 
 def claim(tx: Transaction, *, owner: str, lease: timedelta, now: datetime, here: str = "") -> Job | None:
-    """Take the waiting job that is due first; None where none waits.
+    """Take the waiting job that is due first, provisional ones last; None where none waits.
 
     A job waits on while an object it needs is on its way from a landing zone other than `here`, the claimant's own.
     """
-    first = (
-        sa.select(_jobs.c.id)
-        .where(_jobs.c.state == JobState.WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
-        .where(~landings.holds_back(here))
-        .order_by(_jobs.c.due_at, _jobs.c.created_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    taken = tx.execute(
-        sa.update(_jobs)
-        .where(_jobs.c.id == first, _jobs.c.state == JobState.WAITING)
-        .values(
-            state=JobState.RUNNING,
-            lease_owner=owner,
-            lease_until=now + lease,
-            attempts=_jobs.c.attempts + 1,
-            claimed_at=now,
-            reason=None,
+    for kind in (_FINAL, ~_FINAL):
+        first = (
+            sa.select(_jobs.c.id)
+            .where(kind, _WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
+            .where(~landings.holds_back(here))
+            .order_by(_jobs.c.due_at, _jobs.c.created_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
         )
-        .returning(_jobs.c.id)
-    ).scalar_one_or_none()
-    return None if taken is None else get(tx, JobId(taken))
+        taken = tx.execute(
+            sa.update(_jobs)
+            .where(_jobs.c.id == first, _WAITING)
+            .values(
+                state=JobState.RUNNING,
+                lease_owner=owner,
+                lease_until=now + lease,
+                attempts=_jobs.c.attempts + 1,
+                claimed_at=now,
+                reason=None,
+            )
+            .returning(_jobs.c.id)
+        ).scalar_one_or_none()
+        if taken is not None:
+            return get(tx, JobId(taken))
+    return None
 
 
 def heartbeat(tx: Transaction, job: JobId, *, owner: str, lease: timedelta, now: datetime) -> bool:
@@ -222,6 +236,29 @@ def waiting(tx: Transaction, *, now: datetime, limit: int = 100) -> list[JobId]:
         .limit(limit)
     )
     return [JobId(job) for job in tx.execute(query).scalars()]
+
+
+def final_waits(tx: Transaction) -> bool:
+    """Tell whether a run on all of a series waits for a worker."""
+    return tx.execute(sa.select(_jobs.c.id).where(_FINAL, _WAITING).limit(1)).first() is not None
+
+
+def provisional_of(tx: Transaction, uid: StudyUid, revision: int, model: ModelRef) -> list[JobState]:
+    """Return where the provisional runs of a model on a study's revision stand."""
+    query = (
+        sa.select(_jobs.c.state)
+        .join_from(_jobs, _studies, _studies.c.id == _jobs.c.study_pk)
+        .where(_studies.c.study_instance_uid == uid, ~_FINAL)
+        .where(_jobs.c.revision == revision, _jobs.c.model_digest == model.digest)
+    )
+    return [JobState(state) for state in tx.execute(query).scalars()]
+
+
+def drop_provisional(tx: Transaction, uid: StudyUid) -> None:
+    """Delete the provisional runs of a study that have not ended, as `drop_open` does."""
+    study = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid).scalar_subquery()
+    is_open = _jobs.c.state.in_((JobState.WAITING, JobState.RUNNING))
+    tx.execute(sa.delete(_jobs).where(_jobs.c.study_pk == study, ~_FINAL, is_open))
 
 
 def drop_open(tx: Transaction, uid: StudyUid) -> None:

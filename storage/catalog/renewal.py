@@ -23,8 +23,10 @@ _MADE_ANEW = (
     *("results", "jobs", "extracts", "places", "instances", "series", "studies", "quarantine"),
     *("hidden", "rejection_notes", "removals", "tombstones", "damaged"),
 )
-"""In the order in which rows may go.  Peers, audit, changes, workitems and the site's word on its models stay: nothing
-else knows them."""
+"""In the order in which rows may go.
+
+Peers, audit, changes, workitems, the site's word on its models and what senders taught stay: nothing else knows them.
+"""
 
 
 def is_empty(tx: Transaction) -> bool:

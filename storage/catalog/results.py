@@ -15,17 +15,22 @@ from storage.errors import CatalogueUnknown
 from storage.records import Finding, JobId, Outcome, ResultId, ResultRecord, StudyUid, TriageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from storage.database import Transaction
     from storage.records import Job
 
 _results, _studies = schema.results, schema.studies
+_STANDS_PROVISIONALLY = (_results.c.provisional.is_not(None), _results.c.superseded_by.is_(None))
 
 
 def add(tx: Transaction, job: Job, result: TriageResult, *, now: datetime) -> ResultId:
-    """Enter the result of a job; older results of the same model on the study become superseded."""
+    """Enter the result of a job; older results of the same model on the study become superseded.
+
+    A provisional flag takes no other result's place, and the next result on all of the series takes its own, saying
+    whether it confirms it.
+    """
     study_pk = tx.execute(
         sa.select(_studies.c.id).where(_studies.c.study_instance_uid == job.study_instance_uid)
     ).scalar_one()
@@ -52,10 +57,30 @@ def add(tx: Transaction, job: Job, result: TriageResult, *, now: datetime) -> Re
             times=dict(result.times),
             created_at=now,
             superseded_by=superseded_by,
+            provisional=job.provisional or None,
         )
     )
+    if job.provisional:
+        detail = {"model": job.model_id, "slices": job.provisional}
+        uid, revision = job.study_instance_uid, job.revision
+        changes.append(tx, "provisional-flagged", at=now, study=uid, revision=revision, detail=detail)
+        return new
+    _settle_provisional(tx, study_pk, job, result, now)
     _supersede_older(tx, study_pk, job, now)
     return new
+
+
+def retract_provisional(
+    tx: Transaction, study: StudyUid, *, revision: int, but: Collection[str], now: datetime
+) -> None:
+    """Retract the provisional flags of models, `but` of those named, that will not see all of the series."""
+    study_pk = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == study).scalar_subquery()
+    left = (_results.c.study_pk == study_pk, *_STANDS_PROVISIONALLY, _results.c.model_id.not_in(but))
+    for model in tx.execute(
+        sa.update(_results).where(*left).values(superseded_by=revision).returning(_results.c.model_id)
+    ):
+        detail = {"model": model.model_id, "outcome": None}
+        changes.append(tx, "provisional-retracted", at=now, study=study, revision=revision, detail=detail)
 
 
 def withdraw(tx: Transaction, study: StudyUid, *, revision: int, now: datetime) -> None:
@@ -126,6 +151,23 @@ def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tupl
     return {uid: tuple(rows) for uid, rows in found.items()}
 
 
+def _settle_provisional(tx: Transaction, study_pk: int, job: Job, result: TriageResult, now: datetime) -> None:
+    """Let the result on all of a series take the place of a provisional flag; tell whether it says the same."""
+    of_model = (_results.c.study_pk == study_pk, _results.c.model_id == job.model_id)
+    flagged = tx.execute(
+        sa.update(_results)
+        .where(*of_model, *_STANDS_PROVISIONALLY, _results.c.revision <= job.revision)
+        .values(superseded_by=job.revision)
+        .returning(_results.c.findings)
+    ).scalars()
+    before = {finding["code"] for findings in flagged for finding in findings if finding["positive"]}
+    if before:
+        lost = sorted(before - {finding.code for finding in result.findings if finding.positive})
+        kind = "provisional-retracted" if lost else "provisional-confirmed"
+        detail = {"model": job.model_id, "outcome": result.outcome, **({"findings": lost} if lost else {})}
+        changes.append(tx, kind, at=now, study=job.study_instance_uid, revision=job.revision, detail=detail)
+
+
 def _newest_revision(tx: Transaction, study_pk: int, job: Job) -> int | None:
     """Return the later revision that already has a result of this model, where a slow run ends after it."""
     query = sa.select(sa.func.max(_results.c.revision)).where(
@@ -143,6 +185,7 @@ def _supersede_older(tx: Transaction, study_pk: int, job: Job, now: datetime) ->
             _results.c.model_id == job.model_id,
             _results.c.revision < job.revision,
             _results.c.superseded_by.is_(None),
+            _results.c.provisional.is_(None),
         )
         .values(superseded_by=job.revision)
     )
@@ -175,6 +218,7 @@ def _as_result(row: sa.Row[Any]) -> ResultRecord:
         model_digest=row.model_digest,
         created_at=row.created_at,
         superseded_by=row.superseded_by,
+        provisional=row.provisional,
         result=result,
         retracted_at=row.retracted_at,
         retracted_by=row.retracted_by,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import changes
-from storage.catalog.arrivals import OPEN_WAIT
+from storage.catalog.arrivals import OPEN_WAIT, read_pauses
 from storage.errors import CatalogueUnknown
 from storage.records import (
     CLOCK_SKEW,
@@ -70,6 +71,8 @@ _INSTANCES_OF = {
 _READ_INSTANCES = {levels: Statement(query) for levels, query in _INSTANCES_OF.items()}
 _READ_NAMES = {levels: Statement(query.with_only_columns(*_THE_NAMES)) for levels, query in _INSTANCES_OF.items()}
 """The driver runs these: a series may have thousands of rows."""
+SOME_SILENCE = timedelta(seconds=2)
+"""Before that nobody asks whether a study of an association that is still open has ended."""
 IN_SIGHT = _studies.c.instance_count > 0
 """Of a study without an instance in sight nobody is told: its row waits for them to be restored, or sent."""
 
@@ -123,15 +126,37 @@ def names_of(
 
 # ------------------------------------------------------------------------------------------------- lifecycle
 def receiving(tx: Transaction, *, now: datetime) -> list[StudyRecord]:
-    """Return the studies still receiving for which something speaks for completion: a release, or silence."""
+    """Return the studies still receiving for which something speaks for completion: a release, or some silence."""
+    silent = _studies.c.quiet_until <= now + OPEN_WAIT - SOME_SILENCE
     query = (
         sa.select(_studies)
         .where(_studies.c.state == StudyState.RECEIVING, IN_SIGHT)
-        .where(sa.or_(_studies.c.released_at.is_not(None), _studies.c.quiet_until <= now))
-        .order_by(_studies.c.received_last)
+        .where(sa.or_(_studies.c.released_at.is_not(None), silent))
+        .order_by(_studies.c.released_at.is_(None), _studies.c.received_last)
         .limit(200)
     )
     return [as_study(row) for row in tx.execute(query)]
+
+
+def arriving(tx: Transaction, *, least: int) -> list[StudyRecord]:
+    """Return the studies that are receiving for the first time and have at least so many instances, newest first."""
+    query = (
+        sa.select(_studies)
+        .where(_studies.c.state == StudyState.RECEIVING, _studies.c.ready_at.is_(None))
+        .where(_studies.c.instance_count >= least)
+        .order_by(_studies.c.received_last.desc())
+        .limit(200)
+    )
+    return [as_study(row) for row in tx.execute(query)]
+
+
+def receives_still(tx: Transaction, study: StudyRecord) -> bool:
+    """Tell whether a study is still receiving the same revision, and keep it so until the transaction ends."""
+    query = sa.select(_studies.c.state, _studies.c.revision).where(
+        _studies.c.study_instance_uid == study.study_instance_uid
+    )
+    found = tx.execute(query.with_for_update()).one_or_none()
+    return found is not None and (found.state, found.revision) == (StudyState.RECEIVING, study.revision)
 
 
 def from_the_future(tx: Transaction, *, now: datetime) -> list[StudyUid]:
@@ -161,8 +186,13 @@ def anything_receiving(tx: Transaction) -> bool:
     return tx.execute(query).one_or_none() is not None
 
 
-def complete(tx: Transaction, study: StudyRecord, *, reason: str, now: datetime) -> StudyRecord | None:
-    """Move a receiving study to COMPLETE; None where an instance or another process was faster."""
+def complete(
+    tx: Transaction, study: StudyRecord, *, reason: str, now: datetime, probability: float | None = None
+) -> StudyRecord | None:
+    """Move a receiving study to COMPLETE; None where an instance or another process was faster.
+
+    `probability` is that of nothing more coming, as far as could be known.
+    """
     state, _ = STUDY_TRANSITIONS[study.state, StudyEvent.EVIDENCE]
     moved = tx.execute(
         sa.update(_studies)
@@ -177,6 +207,7 @@ def complete(tx: Transaction, study: StudyRecord, *, reason: str, now: datetime)
             state=state,
             completed_at=now,
             completion_reason=reason,
+            completion_probability=probability,
             ready_at=sa.func.coalesce(_studies.c.ready_at, sa.literal(now, schema.UtcTime)),
         )
     )
@@ -188,7 +219,7 @@ def complete(tx: Transaction, study: StudyRecord, *, reason: str, now: datetime)
         at=now,
         study=study.study_instance_uid,
         revision=study.revision,
-        detail={"reason": reason, "instances": study.instance_count},
+        detail={"reason": reason, "probability": probability, "instances": study.instance_count},
     )
     return get(tx, study.study_instance_uid)
 
@@ -221,6 +252,7 @@ def _open_jobs(tx: Transaction, uid: StudyUid, revision: int) -> bool:
         .where(
             _studies.c.study_instance_uid == uid,
             jobs.c.revision == revision,
+            jobs.c.provisional == 0,
             jobs.c.state.in_(("WAITING", "RUNNING")),
         )
         .limit(1)
@@ -254,6 +286,7 @@ def as_study(row: sa.Row[Any]) -> StudyRecord:
     values = {name: getattr(row, name) for name in StudyRecord.__slots__}
     values["modalities"] = tuple(part for part in row.modalities.split("\\") if part)
     values["state"] = StudyState(row.state)
+    values["pauses"] = read_pauses(row.pauses)
     for name in ("order_priority", "manual_priority"):
         values[name] = OrderPriority(values[name]) if values[name] else None
     return StudyRecord(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -101,7 +102,7 @@ def _jobs_of(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, list[J
     query = (
         sa.select(_jobs, _studies.c.study_instance_uid)
         .join_from(_jobs, _studies, _studies.c.id == _jobs.c.study_pk)
-        .where(_studies.c.study_instance_uid.in_(list(uids)))
+        .where(_studies.c.study_instance_uid.in_(list(uids)), _jobs.c.provisional == 0)
         .order_by(_jobs.c.revision)
     )
     found: dict[StudyUid, list[Job]] = defaultdict(list)
@@ -114,15 +115,23 @@ def _coverage(study: StudyRecord, jobs: list[Job], ended: tuple[ResultRecord, ..
     """Judge each model by its newest job; a study without jobs has one line that says so.
 
     A newest result that is superseded was withdrawn: what it judged is hidden or gone, and nothing left asks the model.
+    A provisional flag is a mark on its model's line, which waits for the series to be complete.
     """
     withdrawn = {record.job_id for record in ended if record.superseded_by is not None}
     newest = {job.model_id: job for job in jobs}
     newest = {model: job for model, job in newest.items() if job.id not in withdrawn}
-    if not newest:
+    provisional = {
+        record.model_id: record.provisional
+        for record in ended
+        if record.provisional is not None and record.superseded_by is None
+    }
+    if not newest and not provisional:
         known = study.completed_at is not None
         return (CoverageRecord(model_id="", coverage=Coverage.NO_MODEL_APPLIES if known else Coverage.WAITING),)
     by_job = {record.job_id: record for record in ended}
-    return tuple(_of_job(job, by_job.get(job.id)) for job in newest.values())
+    lines = [_of_job(job, by_job.get(job.id)) for job in newest.values()]
+    lines += [CoverageRecord(model_id=model, coverage=Coverage.WAITING) for model in provisional if model not in newest]
+    return tuple(replace(line, provisional=provisional.get(line.model_id)) for line in lines)
 
 
 _OF_STATE = {

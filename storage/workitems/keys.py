@@ -192,10 +192,13 @@ _COLUMNS: Final[Mapping[str, Rule]] = {
 
 # ----------------------------------------------------------------------------------------------------- triage jobs
 def of_jobs(tx: Transaction, matches: Iterable[Match]) -> list[Condition]:
-    """Return the conditions on `schema.jobs` joined with their studies that keys make; as `of_workitems`."""
+    """Return the conditions on `schema.jobs` joined with their studies that keys make; as `of_workitems`.
+
+    Runs on a part of a series are nobody's workitems: they are dropped when the rest comes.
+    """
     nothing = _constant()
     made = (_OF_JOBS.get(match.keyword, nothing)(match.value, tx) for match in matches)
-    return [condition for condition in made if condition is not None]
+    return [_jobs.c.provisional == 0, *(condition for condition in made if condition is not None)]
 
 
 def _job_uids(value: str, _: Transaction) -> Condition | None:

@@ -233,12 +233,12 @@ class Site:
             return tx.execute(query).all()
 
     def jobs_of(self, study: str) -> list[JobSeen]:
-        """Return a study's jobs."""
+        """Return a study's jobs; not those on a part of it, of which there are as many as it came slowly."""
         jobs, studies = schema.jobs, schema.studies
         query = (
             sa.select(jobs.c.id, jobs.c.revision, jobs.c.model_id.label("model"), jobs.c.state, jobs.c.attempts)
             .join_from(jobs, studies, studies.c.id == jobs.c.study_pk)
-            .where(studies.c.study_instance_uid == study)
+            .where(studies.c.study_instance_uid == study, jobs.c.provisional == 0)
             .order_by(jobs.c.revision, jobs.c.model_id)
         )
         return [JobSeen(**row._mapping) for row in self.rows_of(query)]

@@ -164,7 +164,8 @@ def _judge_triage(ledger: Ledger, site: Site, facts: dict[str, list[tuple[str, i
     ledger.once("job", seen)
     ledger.violations += [f"no job: {key}" for key in sorted(expected - set(seen))]
     ledger.violations += [f"job nobody asked for: {key}" for key in sorted(set(seen) - expected)]
-    results = site.rows_of(sa.select(schema.results.c.job_id, schema.results.c.outcome, schema.results.c.reason))
+    whole = sa.select(schema.results.c.job_id, schema.results.c.outcome, schema.results.c.reason)
+    results = site.rows_of(whole.where(schema.results.c.provisional.is_(None)))
     ledger.once("result of job", (row.job_id for row in results))
     ledger.hold({row.job_id for row in results} == {job.id for job in jobs}, "a job without a result")
     for job in jobs:
@@ -188,6 +189,10 @@ def _judge_effect(ledger: Ledger, site: Site) -> None:
         .where(results.c.superseded_by.is_(None))
     )
     ledger.once("result that stands", (tuple(row) for row in site.rows_of(standing)))
+    flags = site.rows_of(sa.select(results.c.job_id, results.c.superseded_by).where(results.c.provisional.is_not(None)))
+    left = [row.job_id for row in flags if row.superseded_by is None]
+    ledger.hold(not left, f"provisional flags that no result on all of the series settled: {left}")
+    ledger.figures["provisional flags"] = len(flags)
 
 
 def _judge_predictions(ledger: Ledger, site: Site, jobs: list[sa.Row[Any]]) -> None:
@@ -209,7 +214,7 @@ def _judge_predictions(ledger: Ledger, site: Site, jobs: list[sa.Row[Any]]) -> N
 def _jobs(site: Site) -> list[sa.Row[Any]]:
     jobs, studies = schema.jobs, schema.studies
     joined = sa.select(jobs, studies.c.study_instance_uid).join_from(jobs, studies, studies.c.id == jobs.c.study_pk)
-    return list(site.rows_of(joined))
+    return list(site.rows_of(joined.where(jobs.c.provisional == 0)))
 
 
 def _expected_jobs(site: Site, completed: list[tuple[str, int]]) -> set[tuple[str, int, str]]:

@@ -37,7 +37,7 @@ from tests.notes import key_objects
 
 _FROM = Origin(via="dimse", calling_aet="CT1", called_aet="ROI", address="10.0.0.5")
 _LOST: dict[str, set[str]] = {
-    "studies": {"id", "released_at", "longest_gap_s", "quiet_until", "ready_at", "revision", "state"},
+    "studies": {"id", "released_at", "longest_gap_s", "pauses", "quiet_until", "ready_at", "revision", "state"},
     "series": {"id", "study_pk"},
     "instances": {"id", "study_pk", "series_pk", "address", "revision"},
     "quarantine": {"id", "address"},
