@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from api.dicomweb.atlas import Atlas
 from imaging import Decoders
+from inference.calculator import Calculator
 from storage.archive import Archive, utc_now
 from web.viewer import Shelf
 
@@ -28,7 +29,7 @@ class ApiContext:
     never with a request's own Host.  `pings` names a call per adapter that returns if the adapter answers.
     `qido_empty` is the status of a search without a match: 204, or 200 with an empty list for clients that need one.
     `cors_origins` are the other sites whose pages may use DICOMweb here.  `viewers` is where the image viewer lies, if
-    one is installed.  `decoders` start at the first picture; whoever makes a context closes them.
+    one is installed.  `decoders` start at the first picture; whoever makes a context closes them, and the `calculator`.
     """
 
     archive: Archive
@@ -43,6 +44,7 @@ class ApiContext:
     qido_empty: int = 204
     viewers: Shelf = field(default_factory=lambda: Shelf(None))
     decoders: Decoders = field(default_factory=Decoders)
+    calculator: Calculator = field(default_factory=Calculator)
     atlas: Atlas = field(default_factory=Atlas)
 
     @property

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 from typing import Final, Literal
 
 from storage.records import Coverage, OrderPriority, StudyState
 
 Language = Literal["vi", "en"]
+LOCAL_TIME: Final = timezone(timedelta(hours=7))
+"""Viet Nam: UTC+7 all year."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -421,10 +421,10 @@ def triage_simulate(
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show what a model's flags would do here: how many are right, who gains minutes, and who loses them."""
-    from roi.triage import Asked
+    from inference.inquiry import Inquiry
     from roi.triage import simulate as run
 
-    asked = Asked(
+    inquiry = Inquiry(
         model=model,
         finding=finding,
         prevalence=prevalence,
@@ -437,7 +437,7 @@ def triage_simulate(
         specificity=specificity,
         seed=seed,
     )
-    run(_settings(config, data=data), asked, as_json=json)
+    run(_settings(config, data=data), inquiry, as_json=json)
 
 
 @viewer_app.command("fetch")

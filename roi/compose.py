@@ -161,7 +161,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 qido_empty=int(settings.qido_empty),
                 viewers=Shelf(settings.viewer_folder),
             )
-            with closing(context.decoders):
+            with closing(context.decoders), closing(context.calculator):
                 yield context
     finally:
         dispatcher.close()
