@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api import (
+    coverage,
     expectation,
     expectation_page,
     health,
@@ -66,6 +67,7 @@ def create_app(context: ApiContext) -> FastAPI:
         worklist,
         priorities,
         results,
+        coverage,
         expectation,
         expectation_page,
         page,
