@@ -52,19 +52,19 @@ Page = Annotated[int, Query(ge=1, le=10_000)]
 @router.api_route("/", methods=["GET", "HEAD"], response_class=HTMLResponse)
 def worklist_page(context: Context, request: Request, lang: Lang = None, page: Page = 1) -> Response:
     """Show the worklist in the language asked for, else the browser's, else Vietnamese."""
-    return _render(context, lang or preferred(request.headers.get("accept-language", "")), page)
+    return _render(context, request, lang or preferred(request.headers.get("accept-language", "")), page)
 
 
 @router.api_route("/vi", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page_vi(context: Context, page: Page = 1) -> Response:
+def worklist_page_vi(context: Context, request: Request, page: Page = 1) -> Response:
     """Show the worklist in Vietnamese."""
-    return _render(context, "vi", page)
+    return _render(context, request, "vi", page)
 
 
 @router.api_route("/en", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page_en(context: Context, page: Page = 1) -> Response:
+def worklist_page_en(context: Context, request: Request, page: Page = 1) -> Response:
     """Show the worklist in English."""
-    return _render(context, "en", page)
+    return _render(context, request, "en", page)
 
 
 def preferred(accept_language: str) -> Language:
@@ -83,7 +83,7 @@ def template(name: str) -> Template:
     return _environment.get_template(name)
 
 
-def _render(context: ApiContext, language: Language, page: int) -> Response:
+def _render(context: ApiContext, request: Request, language: Language, page: int) -> Response:
     listed = page_of(context, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
     now = context.clock()
     text = {name: said[language] for name, said in PAGE.items()}
@@ -102,7 +102,9 @@ def _render(context: ApiContext, language: Language, page: int) -> Response:
         as_of=_local(now),
         server=f"{context.server_name} {context.server_version}".strip(),
     )
-    return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+    answer = HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+    context.showing.after(answer, request, context, listed["entries"])
+    return answer
 
 
 # ------------------------------------------------------------------------------------------------------ one row

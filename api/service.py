@@ -17,11 +17,13 @@ from api import (
     hidden,
     identity,
     integrity,
+    metrics,
     page,
     priorities,
     problems,
     quarantine,
     results,
+    times,
     viewer,
     worklist,
 )
@@ -57,9 +59,11 @@ def create_app(context: ApiContext) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
+    app.state.followed = metrics.Followed()
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
     for module in (
         health,
+        metrics,
         hidden,
         identity,
         integrity,
@@ -67,6 +71,7 @@ def create_app(context: ApiContext) -> FastAPI:
         worklist,
         priorities,
         results,
+        times,
         coverage,
         expectation,
         expectation_page,

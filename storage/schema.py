@@ -235,6 +235,7 @@ results = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("superseded_by", sa.Integer),
     sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
+    sa.Index("ix_results_created_at", "created_at"),
 )
 
 changes = sa.Table(
@@ -478,4 +479,12 @@ subscribers = sa.Table(
     sa.Column("aet", sa.String(16), primary_key=True),
     sa.Column("delivered_seq", sa.BigInteger, nullable=False, default=0),
     sa.Column("opened_at", UtcTime),
+)
+
+# ----------------------------------------------------------------------------------- when a result reached a reader
+showings = sa.Table(
+    "showings",
+    metadata,
+    sa.Column("result_id", sa.String(32), sa.ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("shown_at", UtcTime, nullable=False),
 )
