@@ -21,11 +21,11 @@ _studies = schema.studies
 def kept(name: str) -> sa.ColumnElement[Any]:
     """Return a column of `studies`, or nothing where this schema has none of that name."""
     column = _studies.c.get(name)
-    return sa.null().label(name) if column is None else column
+    return sa.cast(sa.null(), schema.UtcTime) if column is None else column
 
 
-OPENED, REPORTED = kept("opened_at"), kept("reported_at")
-"""When a study was opened last, and when it was read."""
+OPENED, REPORTED, DUE_WITHOUT_AI = (kept(name) for name in ("opened_at", "reported_at", "due_without_ai"))
+"""When a study was opened last, when it was read, and when it would be due had no model raised it."""
 
 
 def opened_at(tx: Transaction, uid: StudyUid) -> datetime | None:
