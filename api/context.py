@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from api.dicomweb.atlas import Atlas
+from api.showing import Showing
 from imaging import Decoders
+from inference.calculator import Calculator
 from storage.archive import Archive, utc_now
 from web.viewer import Shelf
 
@@ -28,7 +30,8 @@ class ApiContext:
     never with a request's own Host.  `pings` names a call per adapter that returns if the adapter answers.
     `qido_empty` is the status of a search without a match: 204, or 200 with an empty list for clients that need one.
     `cors_origins` are the other sites whose pages may use DICOMweb here.  `viewers` is where the image viewer lies, if
-    one is installed.  `decoders` start at the first picture; whoever makes a context closes them.
+    one is installed.  `decoders` start at the first picture; whoever makes a context closes them, and the `calculator`.
+    `flag_targets` are the seconds from a study's last image to its flag that the site sets for a model, by its id.
     """
 
     archive: Archive
@@ -43,6 +46,9 @@ class ApiContext:
     qido_empty: int = 204
     viewers: Shelf = field(default_factory=lambda: Shelf(None))
     decoders: Decoders = field(default_factory=Decoders)
+    calculator: Calculator = field(default_factory=Calculator)
+    showing: Showing = field(default_factory=Showing)
+    flag_targets: Mapping[str, float] = field(default_factory=dict)
     atlas: Atlas = field(default_factory=Atlas)
 
     @property

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from api import words
 from api.context import ApiContext, Context
 from api.dicomweb import media
 from api.entries import Entry
 from api.page_text import PAGE
-from api.words import Language
+from api.words import LOCAL_TIME, Language
 from api.worklist import page_of, page_tag
 from storage import names
 from storage.records import OrderPriority
@@ -24,8 +24,6 @@ from storage.records import OrderPriority
 router = APIRouter(tags=["page"])
 
 PER_PAGE: Final = 50
-LOCAL_TIME: Final = timezone(timedelta(hours=7))
-"""Viet Nam: UTC+7 all year."""
 
 _TURNS: Final = dict.fromkeys(
     (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
@@ -54,22 +52,22 @@ Page = Annotated[int, Query(ge=1, le=10_000)]
 @router.api_route("/", methods=["GET", "HEAD"], response_class=HTMLResponse)
 def worklist_page(context: Context, request: Request, lang: Lang = None, page: Page = 1) -> Response:
     """Show the worklist in the language asked for, else the browser's, else Vietnamese."""
-    return _render(context, lang or _preferred(request.headers.get("accept-language", "")), page)
+    return _render(context, request, lang or preferred(request.headers.get("accept-language", "")), page)
 
 
 @router.api_route("/vi", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page_vi(context: Context, page: Page = 1) -> Response:
+def worklist_page_vi(context: Context, request: Request, page: Page = 1) -> Response:
     """Show the worklist in Vietnamese."""
-    return _render(context, "vi", page)
+    return _render(context, request, "vi", page)
 
 
 @router.api_route("/en", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page_en(context: Context, page: Page = 1) -> Response:
+def worklist_page_en(context: Context, request: Request, page: Page = 1) -> Response:
     """Show the worklist in English."""
-    return _render(context, "en", page)
+    return _render(context, request, "en", page)
 
 
-def _preferred(accept_language: str) -> Language:
+def preferred(accept_language: str) -> Language:
     """Return English where a browser prefers it to Vietnamese."""
     weights = {"vi": 0.0, "en": 0.0}
     for part in accept_language.split(","):
@@ -80,11 +78,16 @@ def _preferred(accept_language: str) -> Language:
     return "en" if weights["en"] > weights["vi"] else "vi"
 
 
-def _render(context: ApiContext, language: Language, page: int) -> Response:
+def template(name: str) -> Template:
+    """Return a page's template."""
+    return _environment.get_template(name)
+
+
+def _render(context: ApiContext, request: Request, language: Language, page: int) -> Response:
     listed = page_of(context, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
     now = context.clock()
     text = {name: said[language] for name, said in PAGE.items()}
-    html = _environment.get_template("worklist.html").render(
+    html = template("worklist.html").render(
         language=language,
         other="en" if language == "vi" else "vi",
         text=text,
@@ -99,7 +102,9 @@ def _render(context: ApiContext, language: Language, page: int) -> Response:
         as_of=_local(now),
         server=f"{context.server_name} {context.server_version}".strip(),
     )
-    return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+    answer = HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+    context.showing.after(answer, request, context, listed["entries"])
+    return answer
 
 
 # ------------------------------------------------------------------------------------------------------ one row

@@ -68,4 +68,5 @@ PAGE: Final[Mapping[str, Text]] = {
     "previous": Text(vi="Trang trước", en="Previous page"),
     "next": Text(vi="Trang sau", en="Next page"),
     "page": Text(vi="Trang", en="Page"),
+    "calculator": Text(vi="Ở đây AI sẽ thay đổi điều gì?", en="What would AI do here?"),
 }

@@ -15,7 +15,14 @@ from starlette.routing import Match
 
 from api import errors as ours
 from imaging.errors import DecodeRefused, DecoderLost, DecodersBusy, DecoderUnready
-from inference.errors import DispatcherUnavailable, EnablingRefused
+from inference.errors import (
+    CalculatorBusy,
+    CalculatorLost,
+    DispatcherUnavailable,
+    EnablingRefused,
+    InquiryRejected,
+    NothingToExpect,
+)
 from pacs_gateway.errors import HeaderRejected
 from storage import errors as storage
 from storage.search import MatchRejected
@@ -68,6 +75,10 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     EnablingRefused: Problem(status=HTTPStatus.CONFLICT),
     storage.Unavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),
     DispatcherUnavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),
+    InquiryRejected: Problem(status=HTTPStatus.BAD_REQUEST),
+    NothingToExpect: Problem(status=HTTPStatus.CONFLICT),
+    CalculatorBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
+    CalculatorLost: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
     storage.Damaged: Problem(status=HTTPStatus.INTERNAL_SERVER_ERROR, tell=False),
     storage.StorageError: Problem(status=HTTPStatus.INTERNAL_SERVER_ERROR, tell=False),
     ours.ApiError: Problem(status=HTTPStatus.INTERNAL_SERVER_ERROR, tell=False),

@@ -10,16 +10,22 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api import (
+    coverage,
+    expectation,
+    expectation_page,
     health,
     hidden,
     identity,
     integrity,
+    metrics,
     models,
     page,
     priorities,
     problems,
     quarantine,
+    replay,
     results,
+    times,
     viewer,
     worklist,
 )
@@ -55,8 +61,26 @@ def create_app(context: ApiContext) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
+    app.state.followed = metrics.Followed()
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
-    for module in (health, hidden, identity, integrity, quarantine, worklist, priorities, results, models, page):
+    for module in (
+        health,
+        metrics,
+        hidden,
+        identity,
+        integrity,
+        quarantine,
+        worklist,
+        priorities,
+        results,
+        models,
+        times,
+        coverage,
+        replay,
+        expectation,
+        expectation_page,
+        page,
+    ):
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):
         app.include_router(module.router, prefix="/dicom-web")

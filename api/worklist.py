@@ -28,7 +28,11 @@ def list_entries(
     page = page_of(context, limit=limit, offset=offset, by_name=order == "name")
     tag = page_tag(page)
     body = {"as_of": context.clock(), **page}
-    return unchanged(request, tag) or as_json(body, headers={"ETag": tag})
+    if same := unchanged(request, tag):
+        return same
+    answer = as_json(body, headers={"ETag": tag})
+    context.showing.after(answer, request, context, page["entries"])
+    return answer
 
 
 @router.api_route("/worklist/{study}", methods=["GET", "HEAD"])

@@ -10,7 +10,10 @@ InferenceError
 ├── DispatcherMisconfigured  the dispatch URL cannot work
 ├── EnablingRefused          a model may not move the list here
 ├── CheckRefused             too few cases to say what was asked
-└── NothingToExpect          what flags would do at a site has no answer
+├── InquiryRejected          what flags would do at a site was asked wrongly
+├── NothingToExpect          what flags would do at a site has no answer
+├── CalculatorBusy           another question is being worked out
+└── CalculatorLost           a question took more than it may
 """
 
 from __future__ import annotations
@@ -77,5 +80,25 @@ class CheckRefused(InferenceError):
     """There are too few cases to say it; the message says how many would do."""
 
 
+class InquiryRejected(InferenceError):
+    """What flags would do cannot be worked out from what was asked."""
+
+
 class NothingToExpect(InferenceError):
-    """What flags would do at a site has no answer."""
+    """What flags would do at a site has no answer: `reason` is ``no_arrivals`` or ``overload``."""
+
+    def __init__(self, message: str | None = None, reason: str = "no_arrivals") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[NothingToExpect], tuple[str, str]]:
+        """Keep the reason on the way from one process to another."""
+        return type(self), (str(self), self.reason)
+
+
+class CalculatorBusy(InferenceError):
+    """Another question is being worked out; come again in a little while."""
+
+
+class CalculatorLost(InferenceError):
+    """The question took more time or memory than it may."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -685,10 +686,10 @@ def triage_simulate(
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show what a model's flags would do here: how many are right, who gains minutes, and who loses them."""
-    from roi.triage import Asked
+    from inference.inquiry import Inquiry
     from roi.triage import simulate as run
 
-    asked = Asked(
+    inquiry = Inquiry(
         model=model,
         finding=finding,
         prevalence=prevalence,
@@ -701,7 +702,34 @@ def triage_simulate(
         specificity=specificity,
         seed=seed,
     )
-    run(_settings(config, data=data), asked, as_json=json)
+    run(_settings(config, data=data), inquiry, as_json=json)
+
+
+@triage_app.command("replay")
+def triage_replay(
+    day: Annotated[datetime, typer.Option(help="The day, as 2026-03-01.", formats=["%Y-%m-%d"])],
+    readers: Annotated[
+        int | None, typer.Option(help="Readers that are assumed [as it was really read].", min=1, max=100)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes that each of them takes for a study.", min=0.1, max=600)
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Flags that may not move the list count as if they might.")
+    ] = False,
+    data: Data = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Read a day of this archive again, without AI and by arrival: minutes gained and lost by each group."""
+    from inference.replay import Room
+    from roi.errors import SettingWrong
+    from roi.replay import replay_day
+
+    if (readers is None) is not (minutes is None):
+        raise SettingWrong("give both --readers and --minutes, or neither")
+    room = None if readers is None or minutes is None else Room(readers=readers, reading_min=minutes)
+    replay_day(_settings(config, data=data), day, room=room, shadow=shadow, as_json=json)
 
 
 @viewer_app.command("fetch")

@@ -163,8 +163,9 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 cors_origins=settings.cors_allowed,
                 qido_empty=int(settings.qido_empty),
                 viewers=Shelf(settings.viewer_folder),
+                flag_targets=settings.flag_targets_s,
             )
-            with closing(context.decoders):
+            with closing(context.decoders), closing(context.calculator):
                 yield context
     finally:
         dispatcher.close()

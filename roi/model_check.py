@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import asdict
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,13 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from inference import local_check
-from inference.errors import NothingToExpect
+from inference.errors import InquiryRejected, NothingToExpect
 from inference.expectation import expect
+from inference.inquiry import Inquiry, site_of
 from inference.local_check import Wanted
 from models import registry
 from roi.compose import open_database
 from roi.errors import SettingWrong
-from roi.triage import Asked, site_of
+from roi.triage import ready_since
 from storage.archive import utc_now
 from storage.catalog import cases, local_checks
 from storage.catalog import operating_points as points
@@ -138,23 +140,20 @@ def _minutes(
     found, spared = figures["sensitivity"], figures["specificity"]
     if not found or not spared:
         return {"unknown": "sensitivity or specificity is not known"}
-    asked = Asked(
+    inquiry = Inquiry(
         model=card.id,
         finding=spec.code,
         prevalence=figures["positives"] / figures["labelled"],
         readers=readers,
         reading_min=minutes,
-        days=56,
-        traffic=None,
-        eligible=None,
-        sensitivity=None,
-        specificity=None,
-        seed=0,
     )
+    now = utc_now()
     try:
-        site = site_of(settings, card, spec, asked)
+        site = site_of(
+            inquiry, card, arrivals=partial(ready_since, settings), now=now, zone=now.astimezone().tzinfo or UTC
+        )
         expected = expect(site, sensitivity=found["value"], specificity=spared["value"])
-    except (SettingWrong, NothingToExpect) as error:
+    except (InquiryRejected, NothingToExpect) as error:
         return {"unknown": str(error)}
     return {"traffic": expected.traffic, "lines": [asdict(line) for line in expected.lines]}
 

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     )
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
     run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
+    flag_targets: str = Field(
+        default="", description="Seconds from the last image to the flag, by model: head-ct-haemorrhage=15, chest-x=8."
+    )
     log: Literal["auto", "json", "console"] = Field(default="auto", description="Log lines: JSON, or for a person.")
 
     @field_validator("dicom_bind", "http_bind")
@@ -112,6 +115,12 @@ class Settings(BaseSettings):
         if not value.strip() or not value.isascii() or not value.isprintable() or "\\" in value:
             raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
         return value.strip()
+
+    @field_validator("flag_targets")
+    @classmethod
+    def _are_targets(cls, value: str) -> str:
+        _seconds_by_model(value)
+        return value
 
     @field_validator("landing_limit")
     @classmethod
@@ -156,6 +165,11 @@ class Settings(BaseSettings):
     def cors_allowed(self) -> frozenset[str]:
         """The origins of `cors_origins`."""
         return frozenset(_listed(self.cors_origins))
+
+    @property
+    def flag_targets_s(self) -> dict[str, float]:
+        """Seconds from the last image to the flag that the site sets, by the id of a model."""
+        return _seconds_by_model(self.flag_targets)
 
     @property
     def base_url(self) -> str:
@@ -236,6 +250,16 @@ def _size_bytes(text: str) -> int:
     except Misconfigured:
         return 0
     return mark.size_bytes or 0 if mark == Mark(size_bytes=mark.size_bytes) else 0
+
+
+def _seconds_by_model(text: str) -> dict[str, float]:
+    targets: dict[str, float] = {}
+    for part in _listed(text):
+        model, _, seconds = part.partition("=")
+        if not model.strip() or not re.fullmatch(r"\s*\d{1,6}(\.\d{1,3})?\s*", seconds) or not float(seconds):
+            raise ValueError(f"{part}: expected a model's id and seconds above 0 as head-ct-haemorrhage=15")
+        targets[model.strip()] = float(seconds)
+    return targets
 
 
 def _listed(text: str) -> list[str]:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
-from inference.expectation import HOURS_A_WEEK, Expectation, Site, expect, hourly_means
-from inference.priority import AI_TARGETS, TARGETS
+from inference.expectation import Expectation, Site, expect
+from inference.inquiry import Inquiry, finding_of, site_of, told
 from models import registry
 from roi.compose import open_database
-from roi.errors import SettingWrong
 from storage.archive import utc_now
 from storage.catalog import flow
-from storage.records import OrderPriority
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from models.contract import FindingSpec, ModelCard
     from roi.settings import Settings
+    from storage.catalog.flow import Ready
 
 _NAMES: Final = {
     "all": ("all", "tất cả"),
@@ -35,35 +37,14 @@ _NAMES: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """What the person at the command line said; `sensitivity` and `specificity` None for those of the card."""
-
-    model: str
-    finding: str | None
-    prevalence: float
-    readers: int
-    reading_min: float
-    days: int
-    traffic: float | None
-    eligible: float | None
-    sensitivity: float | None
-    specificity: float | None
-    seed: int
-
-
-def simulate(settings: Settings, asked: Asked, *, as_json: bool) -> None:
+def simulate(settings: Settings, inquiry: Inquiry, *, as_json: bool) -> None:
     """Print what the flags of one finding of a model would do here."""
-    card = registry.card(asked.model)
-    finding = _finding(card, asked.finding)
-    site = site_of(settings, card, finding, asked)
-    point = finding.operating_point
-    found = expect(
-        site,
-        sensitivity=point.sensitivity if asked.sensitivity is None else asked.sensitivity,
-        specificity=point.specificity if asked.specificity is None else asked.specificity,
-        seed=asked.seed,
-    )
+    card = registry.card(inquiry.model)
+    finding = finding_of(card, inquiry.finding)
+    now = utc_now()
+    site = site_of(inquiry, card, arrivals=partial(ready_since, settings), now=now, zone=now.astimezone().tzinfo or UTC)
+    sensitivity, specificity = told(inquiry, finding)
+    found = expect(site, sensitivity=sensitivity, specificity=specificity, seed=inquiry.seed)
     if as_json:
         sys.stdout.write(
             orjson.dumps({"site": asdict(site), **asdict(found)}, option=orjson.OPT_INDENT_2).decode() + "\n"
@@ -72,48 +53,10 @@ def simulate(settings: Settings, asked: Asked, *, as_json: bool) -> None:
         _print(card, finding, site, found)
 
 
-def _finding(card: ModelCard, code: str | None) -> FindingSpec:
-    codes = [finding.code for finding in card.findings]
-    if code is not None and code not in codes:
-        raise SettingWrong(f"{card.id} does not look for {code}: expected one of {', '.join(codes)}")
-    return card.findings[codes.index(code) if code else 0]
-
-
-def site_of(settings: Settings, card: ModelCard, finding: FindingSpec, asked: Asked) -> Site:
-    """Return what is said of a site, with its own arrivals where none are given."""
-    target = AI_TARGETS.get(finding.urgency, TARGETS[OrderPriority.ROUTINE])
-    head_start_min = (TARGETS[OrderPriority.ROUTINE] - target).total_seconds() / 60
-    hourly, eligible = _given(asked) if asked.traffic is not None else _seen(settings, card, asked.days)
-    return Site(
-        readers=asked.readers,
-        reading_min=asked.reading_min,
-        hourly=hourly,
-        eligible=eligible if asked.eligible is None else asked.eligible,
-        prevalence=asked.prevalence,
-        head_start_min=head_start_min,
-    )
-
-
-def _given(asked: Asked) -> tuple[tuple[float, ...], float]:
-    """Give a steady load, of which the model looks at everything."""
-    hourly = (asked.traffic or 0.0) * asked.readers * 60 / asked.reading_min
-    return (hourly,) * HOURS_A_WEEK, 1.0
-
-
-def _seen(settings: Settings, card: ModelCard, days: int) -> tuple[tuple[float, ...], float]:
-    """Give the archive's own arrivals, and the share of them that is of a modality that the model looks at."""
-    until = utc_now()
-    since = until - timedelta(days=days)
+def ready_since(settings: Settings, since: datetime) -> list[Ready]:
+    """Return what became ready for reading in this archive since a moment."""
     with closing(open_database(settings)) as database, database.read() as tx:
-        ready = flow.ready_since(tx, since)
-    if not ready:
-        raise SettingWrong(f"no study became ready in the last {days} days: say --traffic, or more --days")
-    looked_at = sum(not set(card.input_rules.modalities).isdisjoint(study.modalities.split("\\")) for study in ready)
-    zone = datetime.now().astimezone().tzinfo
-    began = max(since, ready[0].at)  # a young archive has fewer weeks than were asked for
-    weeks = max((until - began).total_seconds(), 7 * 24 * 3600.0)
-    hourly = hourly_means(ready, since=until - timedelta(seconds=weeks), until=until, zone=zone or until.tzinfo)  # type: ignore[arg-type]
-    return hourly, looked_at / len(ready)
+        return flow.ready_since(tx, since)
 
 
 def _print(card: ModelCard, finding: FindingSpec, site: Site, found: Expectation) -> None:

@@ -244,6 +244,7 @@ results = sa.Table(
     sa.Column("retracted_why", sa.Text),
     sa.Column("provisional", sa.Integer),
     sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
+    sa.Index("ix_results_created_at", "created_at"),
 )
 
 changes = sa.Table(
@@ -601,3 +602,11 @@ silences = sa.Table(
     sa.Column("studies", sa.Float, nullable=False),
 )
 """Of how many studies the longest silence that was broken again fell into which bucket, all log-spaced."""
+
+# ----------------------------------------------------------------------------------- when a result reached a reader
+showings = sa.Table(
+    "showings",
+    metadata,
+    sa.Column("result_id", sa.String(32), sa.ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("shown_at", UtcTime, nullable=False),
+)

@@ -124,3 +124,10 @@ def last_seq(tx: Transaction) -> int:
 
 def _as_change(row: sa.Row[Any] | None) -> Change | None:
     return None if row is None else Change(**row._mapping)  # noqa: SLF001 - as above
+
+
+def counts(tx: Transaction, *, after: int, until: int) -> dict[str, int]:
+    """Return how many changes of each kind came after a cursor, up to another one."""
+    table = schema.changes
+    query = sa.select(table.c.kind, sa.func.count().label("changes")).where(table.c.seq > after, table.c.seq <= until)
+    return {row.kind: row.changes for row in tx.execute(query.group_by(table.c.kind))}

@@ -8,13 +8,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from storage.database import Transaction
 
 
 def _insert(tx: Transaction, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def copy_new(tx: Transaction, table: sa.Table, columns: Sequence[str], rows: sa.Select[Any]) -> None:
+    """Insert the rows that a query finds, but those that a unique constraint already holds."""
+    tx.execute(_insert(tx, table).from_select(columns, rows).on_conflict_do_nothing())
 
 
 def insert_new(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from storage.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from storage.database import Transaction
@@ -57,6 +57,20 @@ def page(
 def entry(tx: Transaction, uid: StudyUid) -> WorklistEntry:
     """Return one study's entry; `CatalogueUnknown` where it is not here."""
     return _entries(tx, [studies.get(tx, uid)])[0]
+
+
+def coverage_of(
+    tx: Transaction, found: Sequence[StudyRecord], ended: Mapping[StudyUid, tuple[ResultRecord, ...]]
+) -> dict[StudyUid, tuple[CoverageRecord, ...]]:
+    """Return what is true of each study's models, as its entry says; `ended` are the results of these studies."""
+    uids = [study.study_instance_uid for study in found]
+    all_jobs = _jobs_of(tx, uids)
+    return {
+        study.study_instance_uid: _coverage(
+            study, all_jobs[study.study_instance_uid], ended.get(study.study_instance_uid, ())
+        )
+        for study in found
+    }
 
 
 def count(tx: Transaction) -> int:

@@ -1,6 +1,6 @@
 """Life of a model at a site: the site's word, stops, opt-outs, permits, checks, operating points, incidents, retraction
 
-Revision 0011, after 0007.
+Revision 0011, after 0010.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 
 
 revision = '0011'
-down_revision = "0007"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

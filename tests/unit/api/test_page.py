@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import ApiContext, create_app
-from api.page import _age, _minutes, _preferred
+from api.page import _age, _minutes, preferred
 from api.page_text import PAGE
 from storage.archive import Archive
 from storage.names import shown
@@ -133,4 +133,4 @@ def test_spans_names_and_preferences_read_as_people_write_them() -> None:
     spans = [_minutes(timedelta(minutes=minutes), "en") for minutes in (0, 59, 60, 61, 1500)]
     assert spans == ["0 min", "59 min", "1 h", "1 h 1 min", "1 d 1 h"]
     assert [shown(name) for name in ("Nguyễn^Thị^^", "A^B=C^D", "=C^D", None)] == ["Nguyễn Thị", "A B", "C D", ""]
-    assert [_preferred(text) for text in ("en;q=0.5,vi;q=0.4", "en;q=x", "*")] == ["en", "vi", "vi"]
+    assert [preferred(text) for text in ("en;q=0.5,vi;q=0.4", "en;q=x", "*")] == ["en", "vi", "vi"]

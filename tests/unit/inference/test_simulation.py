@@ -126,6 +126,21 @@ def test_a_late_flag_costs_about_its_lateness_where_the_list_is_short():
     assert 0.5 < late - prompt <= 5.0
 
 
+def test_where_something_always_waits_a_late_flag_costs_nearly_all_of_its_lateness():
+    desk = Desk(traffic=0.95)
+    studies = [steady_studies(desk, USUAL, count=60_000, seed=6, ai_min=late) for late in (0.0, 5.0)]
+    flagged = np.array([one.rank is Rank.FLAGGED for one in studies[0]])
+    prompt, late = (read_all(one, flagged_first, readers=1)[flagged].mean() for one in studies)
+    assert 3.8 < late - prompt <= 5.0
+
+
+def test_a_late_flag_costs_nothing_where_nothing_waits():
+    desk = Desk(traffic=0.05, readers=4)
+    studies = [steady_studies(desk, USUAL, count=5_000, seed=7, ai_min=late) for late in (0.0, 5.0)]
+    prompt, late = (read_all(one, flagged_first, readers=4).mean() for one in studies)
+    assert late == pytest.approx(prompt, abs=0.01)
+
+
 def test_weeks_are_drawn_with_the_arrivals_of_their_hours():
     hourly = [0.0] * 168
     hourly[8], hourly[24 + 9] = 30.0, 10.0

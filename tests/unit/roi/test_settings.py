@@ -86,3 +86,12 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "roi.toml").write_text('aett = "TYPO"\n')
     with pytest.raises(SettingWrong, match="aett"):
         read_settings(config=tmp_path / "roi.toml")
+
+
+def test_targets_of_flags_are_read_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROI_FLAG_TARGETS", "head-ct-haemorrhage=15, chest-radiograph=7.5")
+    assert read_settings().flag_targets_s == {"head-ct-haemorrhage": 15.0, "chest-radiograph": 7.5}
+    for wrong in ("15", "a=0", "a=", "=5", "a=b", "a=-1", "a=inf"):
+        monkeypatch.setenv("ROI_FLAG_TARGETS", wrong)
+        with pytest.raises(SettingWrong, match="seconds above 0"):
+            read_settings()

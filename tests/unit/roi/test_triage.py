@@ -64,4 +64,4 @@ def test_an_archive_without_arrivals_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_finding_that_the_model_does_not_look_for_is_refused(tmp_path: Path) -> None:
     done = RUN.invoke(app, [*ASKED, "--finding", "fracture", "--traffic", "0.5", "--data", str(tmp_path)])
-    assert "does not look for fracture" in str(done.exception)
+    assert "does not look for that finding" in str(done.exception)
