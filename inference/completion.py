@@ -109,7 +109,8 @@ def complete(
         return []
     uid = study.study_instance_uid
     priority.refresh(tx, uid, now=now, cause="complete")
-    arrived = [instance for instance in studies.instances_of(tx, uid) if instance.revision == study.revision]
+    present = studies.instances_of(tx, uid)
+    arrived = [each for each in present if each.revision == study.revision and not each.made_here]
     wanted = [
         jobs.ModelRef(id=card.id, version=card.version, digest=card.digest)
         for card in cards

@@ -8,6 +8,7 @@ InferenceError
 ├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
+├── ReportImpossible         a result has no object: its images cannot be read as what the catalogue says
 └── NothingToExpect          what flags would do at a site has no answer
 """
 
@@ -65,6 +66,10 @@ class DispatcherUnavailable(InferenceError):
 
 class DispatcherMisconfigured(InferenceError):
     """The dispatch URL cannot work."""
+
+
+class ReportImpossible(InferenceError):
+    """A result has no object of this form: its images cannot be read as what the catalogue says."""
 
 
 class NothingToExpect(InferenceError):

@@ -73,6 +73,7 @@ def run(
         result,
         series_instance_uid=selected.series_instance_uid,
         series_reasons=selected.series_reasons,
+        inputs=tuple(instance.sop_instance_uid for instance in selected.instances),
         provenance=_provenance(card, selected.instances, runtime),
         times=times,
     )

@@ -229,6 +229,18 @@ def extract(
 
 
 @app.command()
+def report(
+    data: Data = None,
+    config: Config = None,
+    behind: Annotated[int, typer.Option(hidden=True)] = 0,
+) -> None:
+    """Tell results as DICOM objects, as the setting `reports` says: every one that is not told yet."""
+    from roi.report import report as run
+
+    run(_settings(config, data=data), behind=behind)
+
+
+@app.command()
 def remove(
     study: Annotated[str, typer.Argument(help="Study Instance UID.")],
     by: Annotated[str, typer.Option(help="Who removes it, for the audit.")],

@@ -37,6 +37,7 @@ KINDS = (
     "study-reopened",
     "study-triaged",
     "result-superseded",
+    "result-reported",
     "job-failed",
     "priority-changed",
 )

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes
-from storage.records import Finding, JobId, Outcome, ResultId, ResultRecord, StudyUid, TriageResult
+from storage.catalog import changes, inputs
+from storage.records import (
+    Finding,
+    JobId,
+    Outcome,
+    ResultId,
+    ResultObject,
+    ResultRecord,
+    StudyUid,
+    TriageResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +62,7 @@ def add(tx: Transaction, job: Job, result: TriageResult, *, now: datetime) -> Re
             superseded_by=superseded_by,
         )
     )
+    inputs.note(tx, new, result.inputs)
     _supersede_older(tx, study_pk, job, now)
     return new
 
@@ -76,7 +86,7 @@ def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tupl
     )
     found: dict[StudyUid, list[ResultRecord]] = defaultdict(list)
     for row in tx.execute(query):
-        found[StudyUid(row.study_instance_uid)].append(_as_result(row))
+        found[StudyUid(row.study_instance_uid)].append(as_result(row))
     return {uid: tuple(rows) for uid, rows in found.items()}
 
 
@@ -107,7 +117,8 @@ def _supersede_older(tx: Transaction, study_pk: int, job: Job, now: datetime) ->
         )
 
 
-def _as_result(row: sa.Row[Any]) -> ResultRecord:
+def as_result(row: sa.Row[Any]) -> ResultRecord:
+    """Return the record of a row of `schema.results`, but for what the model looked at."""
     result = TriageResult(
         outcome=Outcome(row.outcome),
         reason=row.reason,
@@ -130,4 +141,6 @@ def _as_result(row: sa.Row[Any]) -> ResultRecord:
         created_at=row.created_at,
         superseded_by=row.superseded_by,
         result=result,
+        reported_at=row.reported_at,
+        objects=tuple(ResultObject(**each) for each in row.objects or ()),
     )
