@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KIND: Final = "report"
-"""The kind of this work among `storage.catalog.upkeep`."""
 _LOOK_S: Final = 1.0
 _MOST_DEATHS: Final = 3
 """So many processes may die over one result before it is left untold."""
@@ -86,7 +84,7 @@ class Reporter:
             Object store or catalogue does not answer.
         """
         told, idle_s = 0, 0.0
-        with closing(Decoders()) as decoders, turn_at(self._scope.database, KIND, clock=self._clock) as turn:
+        with closing(Decoders()) as decoders, turn_at(self._scope.database, reports.KIND, clock=self._clock) as turn:
             deaths = _Deaths.of(turn)
             while idle_s <= linger_s:
                 batch = self._waiting()

@@ -37,7 +37,8 @@ def report(settings: Settings, *, behind: int) -> None:
     stop = stop_on_signal()
     if behind and not step_behind(settings, "report", behind):
         return
-    with closing(open_archive(settings)) as archive:
+    # Straight into the object store: nobody brings on what lands on a worker's disk.
+    with closing(open_archive(settings.model_copy(update={"ack": "archive"}))) as archive:
         reporter = Reporter(scope_of(settings, archive), clock=utc_now, rest=stop.wait, stopped=stop.is_set)
         try:
             count = reporter.run(linger_s=_LINGER_S if behind else 0.0)

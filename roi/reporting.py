@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from inference.loop import Loop
-from inference.reporting import KIND
 from inference.reports import forms
 from roi.behind import run_behind
 from roi.compose import open_database
@@ -62,6 +61,6 @@ class _Keeper:
     def is_wanted(self) -> bool:
         """Tell whether a result waits and nobody is at it."""
         with self._database.read() as tx:
-            run = upkeep.last(tx, KIND)
+            run = upkeep.last(tx, reports.KIND)
             held = run is not None and run.lease_until is not None and run.lease_until > utc_now()
             return (self._died or not held) and reports.any_waits(tx)

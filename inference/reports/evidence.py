@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 4
 """So many images are asked for the study's identity before a result is given up."""
+_DECODERS: Final = 2
+"""So many decoders may be lost over a key image."""
 _SIDE: Final = 1024
 """Pixels of the longer side of a key image: a preview, not the image."""
 _ALWAYS: Final = (
@@ -72,20 +74,29 @@ def picture_of(instance: InstanceRecord, objects: ObjectStore, decoders: Decoder
     pixels = image.get("PixelData")
     if pixels is None:
         return None
-    try:
-        job = Render(
-            form=_form(image, str(syntax)),
-            frame=next(generate_frames(pixels, number_of_frames=1)) if syntax.is_encapsulated else pixels,
-            header=content[start:end],
-            implicit=syntax.is_implicit_VR,
-            little=syntax.is_little_endian,
-            number=1,
-            picture=Picture(media_type="image/png", viewport=_viewport(image)),
-        )
-        shown = Image.open(io.BytesIO(decoders.run(job, patient=True)))
-    except (DecodeRefused, DecoderLost):  # the finding stands without a picture
-        return None
-    return np.asarray(shown.convert("RGB"), dtype=np.uint8)
+    job = Render(
+        form=_form(image, str(syntax)),
+        frame=next(generate_frames(pixels, number_of_frames=1)) if syntax.is_encapsulated else pixels,
+        header=content[start:end],
+        implicit=syntax.is_implicit_VR,
+        little=syntax.is_little_endian,
+        number=1,
+        picture=Picture(media_type="image/png", viewport=_viewport(image)),
+    )
+    shown = _shown(job, decoders)
+    return None if shown is None else np.asarray(Image.open(io.BytesIO(shown)).convert("RGB"), dtype=np.uint8)
+
+
+def _shown(job: Render, decoders: Decoders) -> bytes | None:
+    """Return a picture, None where no decoder takes the frame: the finding stands without one."""
+    for _ in range(_DECODERS):
+        try:
+            return decoders.run(job, patient=True)
+        except DecodeRefused:
+            return None
+        except DecoderLost:  # by this frame, or by somebody's kill: the next one tells
+            continue
+    return None
 
 
 def _teller(instances: Sequence[InstanceRecord], objects: ObjectStore) -> tuple[InstanceRecord, Dataset]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _results, _studies, _instances = schema.results, schema.studies, schema.instances
 _waits = _results.c.reported_at.is_(None)
+KIND = "report"
+"""The kind of the work that tells results, among `storage.catalog.upkeep`."""
 _PROVISIONAL = _results.c.get("provisional")
 """The mark of a result that a final one replaces within the same revision, where results have it."""
 

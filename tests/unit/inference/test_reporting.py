@@ -396,5 +396,5 @@ def test_what_was_made_here_is_no_series_that_a_reader_counts(kept: Archive, clo
 
 
 def test_another_process_at_it_is_left_to_it(kept: Archive, clock: Clock) -> None:
-    with turn_at(kept.database, reporting.KIND, clock=clock), pytest.raises(UnderWay):
+    with turn_at(kept.database, reports.KIND, clock=clock), pytest.raises(UnderWay):
         tell(kept, clock)
