@@ -9,6 +9,7 @@ InferenceError
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
 ├── ReportImpossible         a result has no object: its images cannot be read as what the catalogue says
+├── NotReproducible          a result cannot be made again here
 └── NothingToExpect          what flags would do at a site has no answer
 """
 
@@ -70,6 +71,10 @@ class DispatcherMisconfigured(InferenceError):
 
 class ReportImpossible(InferenceError):
     """A result has no object of this form: its images cannot be read as what the catalogue says."""
+
+
+class NotReproducible(InferenceError):
+    """A result cannot be made again here."""
 
 
 class NothingToExpect(InferenceError):

@@ -74,7 +74,7 @@ def run(
         series_instance_uid=selected.series_instance_uid,
         series_reasons=selected.series_reasons,
         inputs=tuple(instance.sop_instance_uid for instance in selected.instances),
-        provenance=_provenance(card, selected.instances, runtime),
+        provenance={**_provenance(card, selected.instances, runtime), "batches": list(prediction.batches)},
         times=times,
     )
 

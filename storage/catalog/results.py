@@ -90,6 +90,17 @@ def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tupl
     return {uid: tuple(rows) for uid, rows in found.items()}
 
 
+def find(tx: Transaction, result: ResultId) -> tuple[StudyUid, ResultRecord] | None:
+    """Return one result and the study that it judges, None where there is none of this id."""
+    query = (
+        sa.select(_studies.c.study_instance_uid, _results)
+        .join_from(_results, _studies, _studies.c.id == _results.c.study_pk)
+        .where(_results.c.id == result)
+    )
+    row = tx.execute(query).one_or_none()
+    return None if row is None else (StudyUid(row.study_instance_uid), as_result(row))
+
+
 def _newest_revision(tx: Transaction, study_pk: int, job: Job) -> int | None:
     """Return the later revision that already has a result of this model, where a slow run ends after it."""
     query = sa.select(sa.func.max(_results.c.revision)).where(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ def test_after_a_flag_report_key_images_and_picture_are_found_and_the_study_stay
     assert len(site.jobs_of(study)) == 1
     (result,) = site.get(f"/api/studies/{study}/results")["results"]
     assert [each["form"] for each in result["objects"]] == ["sr", "ko", "sc"]
+    again = site.roi("rerun", result["result_id"], "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["agreement"] == "bit-equal"
 
 
 def test_our_own_objects_sent_back_by_another_archive_change_nothing(site: Site, tmp_path: Path) -> None:
