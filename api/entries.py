@@ -27,7 +27,6 @@ _STUDY_FACTS = (
     "study_id",
     "study_description",
     "referring_physician_name",
-    "modalities",
 )
 _PATIENT_FACTS = ("patient_id", "issuer_of_patient_id", "patient_name", "patient_birth_date", "patient_sex")
 _TIMES = ("received_first", "received_last", "completed_at", "ready_at", "due_at")
@@ -42,6 +41,7 @@ def as_entry(entry: WorklistEntry, context: ApiContext, *, place: int | None = N
 def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
     study = entry.study
     reason = place_reason(entry)
+    received = [series for series in entry.series if not series.made_here]
     return {
         "place": place,
         "place_reason": {"vi": reason.vi, "en": reason.en},
@@ -49,10 +49,10 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "study_instance_uid": study.study_instance_uid,
         "patient": _facts(study, _PATIENT_FACTS),
         "identity_conflict": study.identity_conflict,
-        "study": _facts(study, _STUDY_FACTS),
+        "study": {**_facts(study, _STUDY_FACTS), "modalities": sorted({each.modality for each in received} - {None})},
         "series": [_without_study(asdict(series)) for series in entry.series],
-        "series_count": study.series_count,
-        "instance_count": study.instance_count,
+        "series_count": len(received),
+        "instance_count": sum(series.instance_count for series in received),
         **_facts(study, _TIMES),
         "completion_reason": study.completion_reason,
         "completion_probability": study.completion_probability,
@@ -167,10 +167,14 @@ def _retraction(record: ResultRecord) -> Entry | None:
 
 def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
     findings = [_finding(finding, record, card) for finding in record.result.findings]
+    told = asdict(replace(record.result, findings=()))
+    del told["inputs"]  # hundreds of UIDs, which the report names
     return {
         **_provenance(record),
         "created_at": record.created_at,
         "label": _label(card, record),
-        **asdict(replace(record.result, findings=())),
+        **told,
         "findings": findings,
+        "reported_at": record.reported_at,
+        "objects": [asdict(each) for each in record.objects],
     }

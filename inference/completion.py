@@ -91,7 +91,8 @@ def complete(
     uid = study.study_instance_uid
     if (now - study.received_last).total_seconds() <= LONGEST_S:
         silences.learn(tx, silences.sender_of(tx, uid), lessons(tx, study))
-    arrived = [instance for instance in studies.instances_of(tx, uid) if instance.revision == study.revision]
+    present = studies.instances_of(tx, uid)
+    arrived = [each for each in present if each.revision == study.revision and not each.made_here]
     wanted = [
         jobs.ModelRef(id=card.id, version=card.version, digest=card.digest)
         for card in cards

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 from inference import priority
 from inference.errors import EnablingRefused
 from inference.triage import most_urgent
-from storage.catalog import deployments, incidents, jobs, local_checks, opt_outs, permits, results, stops, studies
+from storage.catalog import (
+    deployments,
+    incidents,
+    jobs,
+    local_checks,
+    opt_outs,
+    permits,
+    reports,
+    results,
+    stops,
+    studies,
+)
 from storage.catalog import operating_points as points
 from storage.catalog.deployments import Deployment, Mode, ModelRef, Status
 from storage.catalog.refusals import Refusal
@@ -219,8 +230,10 @@ def opt_out(tx: Transaction, patient_id: str, *, issuer: str, by: str, why: str,
 
 
 def retract(tx: Transaction, result: ResultId, *, by: str, why: str, now: datetime) -> StudyUid:
-    """Take back what a model said of a study; a raise that rested on it falls away."""
+    """Take back what a model said of a study; a raise that rested on it falls away, and its report is told anew."""
     study, news = results.retract(tx, result, by=by, why=why, now=now)
+    if news:
+        reports.tell_again(tx, [result])
     if news and studies.exists(tx, study):
         priority.refresh(tx, study, now=now, cause="result retracted")
     return study

@@ -10,6 +10,8 @@ InferenceError
 ├── DispatcherMisconfigured  the dispatch URL cannot work
 ├── EnablingRefused          a model may not move the list here
 ├── CheckRefused             too few cases to say what was asked
+├── ReportImpossible         a result has no object: its images cannot be read as what the catalogue says
+├── NotReproducible          a result cannot be made again here
 ├── InquiryRejected          what flags would do at a site was asked wrongly
 ├── NothingToExpect          what flags would do at a site has no answer
 ├── CalculatorBusy           another question is being worked out
@@ -82,6 +84,14 @@ class CheckRefused(InferenceError):
 
 class InquiryRejected(InferenceError):
     """What flags would do cannot be worked out from what was asked."""
+
+
+class ReportImpossible(InferenceError):
+    """A result has no object of this form: its images cannot be read as what the catalogue says."""
+
+
+class NotReproducible(InferenceError):
+    """A result cannot be made again here."""
 
 
 class NothingToExpect(InferenceError):

@@ -76,7 +76,8 @@ def run(
         result,
         series_instance_uid=selected.series_instance_uid,
         series_reasons=selected.series_reasons,
-        provenance=_provenance(card, selected.instances, runtime),
+        inputs=tuple(instance.sop_instance_uid for instance in selected.instances),
+        provenance={**_provenance(card, selected.instances, runtime), "batches": list(prediction.batches)},
         times=times,
     )
 

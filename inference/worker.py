@@ -165,7 +165,7 @@ class Worker:
         request = RunRequest(
             job=job.id,
             model_id=job.model_id,
-            instances=tuple(instance for instance in present if instance.revision <= job.revision),
+            instances=tuple(each for each in present if each.revision <= job.revision and not each.made_here),
             provisional=bool(job.provisional),
         )
         logger.info("run starts", extra={"action": "run-starts", **job.log_context()})

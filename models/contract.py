@@ -59,12 +59,14 @@ class Prediction:
     """What the network said: a score in 0..1 per finding code, and where it looked hardest.
 
     `key_instance_uids` names per finding the SOP Instance a reader should open first.  `slice_scores` is per
-    finding the score of each slice, in `Volume.instance_uids` order; empty for a radiograph.
+    finding the score of each slice, in `Volume.instance_uids` order; empty for a radiograph.  `batches` is how many
+    items went through the network at a time, one number a pass: sums come out otherwise in batches of another size.
     """
 
     scores: Mapping[str, float]
     key_instance_uids: Mapping[str, str] = field(default_factory=dict)
     slice_scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +152,9 @@ class ModelCard:
     evidence: Mapping[str, object]
     limits: tuple[str, ...]
     raises_only_uid_root: str | None = None
+    score_bound: float = 1e-4
+    """How far a score may be from the same model's on the same images, on another build, CPU, thread count or batch
+    shape; on the same ones the bits are the same."""
     expected_seconds: float = 10.0
     """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""
     progressive: Progressive | None = None

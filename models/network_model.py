@@ -32,7 +32,8 @@ class NetworkModel:
         codes = [finding.code for finding in self.card.findings]
         scores = dict(zip(codes, map(float, reduce_scores(logits, self.chain.after)), strict=True))
         if isinstance(image, Radiograph):
-            return Prediction(scores=scores, key_instance_uids=dict.fromkeys(codes, image.instance_uid))
+            keys = dict.fromkeys(codes, image.instance_uid)
+            return Prediction(scores=scores, key_instance_uids=keys, batches=_batches(len(frames.pixels)))
         by_slice = sigmoid(logits)[list(frames.source)]
         return Prediction(
             scores=scores,
@@ -41,7 +42,13 @@ class NetworkModel:
                 for index, code in enumerate(codes)
             },
             slice_scores={code: tuple(map(float, by_slice[:, index])) for index, code in enumerate(codes)},
+            batches=_batches(len(frames.pixels)),
         )
+
+
+def _batches(items: int) -> tuple[int, ...]:
+    """Give the sizes in which `forward` takes so many items."""
+    return tuple(min(ITEMS_AT_ONCE, items - first) for first in range(0, items, ITEMS_AT_ONCE))
 
 
 def _middle_of_highest(frames: Frames, logits: Floats) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
 
 
 def available() -> bool:
@@ -20,8 +22,19 @@ def use_threads(count: int) -> None:
 
 
 def versions() -> Mapping[str, str]:
-    """Return the builds that a result depends on."""
+    """Return the builds and the processor that the bits of a result depend on."""
     import monai
     import torch
 
-    return {"torch": str(torch.__version__), "monai": str(monai.__version__)}
+    builds = {"torch": str(torch.__version__), "monai": str(monai.__version__)}
+    readers = {name: version(name) for name in ("numpy", "pydicom")}
+    return {**builds, **readers, "cpu": f"{torch.backends.cpu.get_cpu_capability()} {_processor()}".rstrip()}
+
+
+def _processor() -> str:
+    """Return what the processor calls itself: libraries choose their kernels by it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

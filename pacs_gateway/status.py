@@ -28,6 +28,7 @@ VERDICTS: Final = {
     Verdict.DUPLICATE: SUCCESS,
     Verdict.OTHER_SYNTAX: SUCCESS,
     Verdict.HIDDEN: SUCCESS,
+    Verdict.STUDY_GONE: Status(code=0x0110, comment="The study is here no longer"),  # of our own objects alone
     Verdict.CONFLICT: Status(code=0x0111, comment="SOP Instance UID is kept with other content; first one stays"),
 }
 

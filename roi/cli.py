@@ -230,6 +230,32 @@ def extract(
 
 
 @app.command()
+def report(
+    data: Data = None,
+    config: Config = None,
+    behind: Annotated[int, typer.Option(hidden=True)] = 0,
+) -> None:
+    """Tell results as DICOM objects, as the setting `reports` says: every one that is not told yet."""
+    from roi.report import report as run
+
+    run(_settings(config, data=data), behind=behind)
+
+
+@app.command()
+def rerun(
+    result: Annotated[str, typer.Argument(help="The result's id, as /api/studies/STUDY/results gives it.")],
+    compare: Annotated[bool, typer.Option("--compare", help="Print every score, then and now.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Reproduce a result: the same images, model and threads; exit code 1 where another one comes out."""
+    from roi.rerun import rerun as run
+
+    run(_settings(config, data=data), result, compare=compare, as_json=json)
+
+
+@app.command()
 def remove(
     study: Annotated[str, typer.Argument(help="Study Instance UID.")],
     by: Annotated[str, typer.Option(help="Who removes it, for the audit.")],

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import sys
-import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from api.extractor import Extractor
+from roi.behind import step_behind, stop_on_signal
 from roi.compose import open_archive
-from roi.logs import configure
 from storage.turn import Stopped, UnderWay
 
 if TYPE_CHECKING:
@@ -20,8 +16,6 @@ if TYPE_CHECKING:
 
 _LINGER_S: Final = 20.0
 """Without work before the process ends: starting it takes a second."""
-_NICE: Final = 15
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def extract(settings: Settings, *, behind: int) -> None:
@@ -29,15 +23,9 @@ def extract(settings: Settings, *, behind: int) -> None:
 
     That another process is at it already is no error.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if behind:
-        configure("extract", settings.log)
-        os.nice(_NICE)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != behind:  # it died while this one started
-            return
+    stop = stop_on_signal()
+    if behind and not step_behind(settings, "extract", behind):
+        return
     with closing(open_archive(settings)) as archive:
         extractor = Extractor(archive, f"{settings.base_url}/dicom-web", rest=stop.wait, stopped=stop.is_set)
         try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from inference.loop import Loop
+from roi.behind import run_behind
 from roi.compose import open_database
 from storage.archive import utc_now
 from storage.catalog import changes, upkeep
@@ -58,13 +56,7 @@ class _Keeper:
             return
         with self._database.read() as tx:
             seen = changes.last_seq(tx)
-        command = [sys.executable, "-m", "roi.cli", "extract", "--behind", str(os.getpid())]
-        process = subprocess.Popen(command, env=self._settings.as_environment(), stdout=subprocess.DEVNULL)
-        while process.poll() is None and not self.loop.stopped:
-            self.loop.wait(_LOOK_S)
-        if process.poll() is None:
-            process.terminate()
-        self._died = process.wait() != 0
+        self._died = not run_behind(self._settings, "extract", self.loop)
         if self._died:
             self.loop.wait(_REST_S)
         else:

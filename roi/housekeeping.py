@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from roi.extracting import extracting
 from roi.rejecting import rejecting
+from roi.reporting import reporting
 from roi.scrubbing import scrubbing
 from roi.tidying import tidying
 
 if TYPE_CHECKING:
     from roi.settings import Settings
 
-_CHORES: Final = (scrubbing, extracting, rejecting, tidying)
+_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting)
 
 
 @contextmanager

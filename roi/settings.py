@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from inference.reports import forms
 from roi.errors import SettingWrong
 from storage.errors import Misconfigured
 from storage.room import Mark
@@ -78,6 +79,9 @@ class Settings(BaseSettings):
     workitem_days: float = Field(
         default=30.0, ge=1, description="Days after its end that a workitem without deletion lock is kept."
     )
+    reports: str = Field(
+        default="sr,ko,sc,seg", description="Objects made of results: sr, ko, sc, seg, comma between; empty: none."
+    )
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
     run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
     flag_targets: str = Field(
@@ -120,6 +124,12 @@ class Settings(BaseSettings):
     @classmethod
     def _are_targets(cls, value: str) -> str:
         _seconds_by_model(value)
+        return value
+
+    @field_validator("reports")
+    @classmethod
+    def _are_forms(cls, value: str) -> str:
+        forms.parse(value)
         return value
 
     @field_validator("landing_limit")

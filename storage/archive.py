@@ -19,13 +19,13 @@ from storage.room import Mark, Room
 from storage.tombstones import Buried, Kind, Tombstone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from storage.database import Transaction
     from storage.landing import LandedObjects, Landing
     from storage.ports import ObjectStore
-    from storage.records import InstanceRecord, NamedInstance, StudyUid
+    from storage.records import InstanceRecord, NamedInstance, ObjectKey, StudyUid
 
 _CHUNK = 1 << 20
 _AT_THIS_MOMENT = "the instance was hidden at this very moment; send it again"
@@ -157,11 +157,19 @@ class Archive:
         """Enter arrivals, but for those whose object is about to go or has gone: these come back with it put again."""
         now = self._clock()
         met = removals.met(tx, [arrival.key for arrival in batch], now=now)
-        entered = [arrival for arrival in batch if arrival.key not in met]
+        late = arrivals.orphans(tx, batch)  # after `met`: a removal under way has ended
+        entered = [arrival for arrival in batch if arrival.key not in met and arrival not in late]
         answers = arrivals.record(tx, entered, now=now)
         self._enter_landed(tx, entered, answers, now=now)
         following = iter(answers)
-        return [met[arrival.key] if arrival.key in met else next(following) for arrival in batch]
+        return [self._answer(arrival, met, late) or next(following) for arrival in batch]
+
+    @staticmethod
+    def _answer(
+        arrival: Arrival, met: Mapping[ObjectKey, Removal], late: Sequence[Arrival]
+    ) -> Removal | Verdict | None:
+        """Return what is said of an arrival that is not entered, None of one that is."""
+        return Verdict.STUDY_GONE if arrival in late else met.get(arrival.key)
 
     def _record_one(self, tx: Transaction, arrival: Arrival) -> arrivals.Answer | Removal:
         return self._record(tx, [arrival])[0]

@@ -90,6 +90,10 @@ class OrderPriority(StrEnum):
 
 
 # --------------------------------------------------------------------------------------------------- arrival
+MADE_HERE = "self"
+"""`Origin.via` of what we wrote ourselves."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """Where an instance came from (D-20): `via` is ``dimse``, ``stow``, ``import`` or ``self``."""
@@ -174,6 +178,8 @@ class Verdict(StrEnum):
     """Same SOP Instance UID, other content, study or series: the first is kept, the copy quarantined."""
     HIDDEN = "hidden"
     """Kept, and out of sight, as somebody's word on this SOP Instance UID says (W-70)."""
+    STUDY_GONE = "study gone"
+    """What we made of a study of which nothing is in sight any more: not kept.  No sender hears this."""
 
 
 class Rejection(StrEnum):
@@ -219,6 +225,13 @@ class InstanceRecord:
     image_orientation_patient: tuple[float, ...] | None
     revision: int
     """The study revision that this instance arrived in."""
+    via: str = ""
+    """How it came, as in `Origin`."""
+
+    @property
+    def made_here(self) -> bool:
+        """Whether we wrote it ourselves, of a result: no model ever looks at it (A-11)."""
+        return self.via == MADE_HERE
 
 
 class NamedInstance(NamedTuple):
@@ -269,6 +282,8 @@ class TriageResult:
     provenance: Mapping[str, object] = field(default_factory=dict)
     times: Mapping[str, float] = field(default_factory=dict)
     """Stage -> POSIX seconds."""
+    inputs: tuple[InstanceUid, ...] = ()
+    """What the model looked at, in its order; kept beside the result and read for those who ask for it alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -376,6 +391,19 @@ class SeriesRecord:
     manufacturer: str | None
     station_name: str | None
     instance_count: int
+    made_here: bool = False
+    """Holds what we wrote of a result ourselves, and nothing that was received."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultObject:
+    """A DICOM object that tells a result; `form` is ``sr``, ``ko``, ``sc`` or ``seg``."""
+
+    form: str
+    sop_class_uid: str
+    study_instance_uid: StudyUid
+    series_instance_uid: SeriesUid
+    sop_instance_uid: InstanceUid
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -398,6 +426,9 @@ class ResultRecord:
     retracted_why: str | None = None
     provisional: int | None = None
     """The slices that had come when a flag was raised on a part of a series; None: the whole series was seen."""
+    reported_at: datetime | None = None
+    """When the objects that tell it were kept, or it was found that there are none."""
+    objects: tuple[ResultObject, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

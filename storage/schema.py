@@ -130,6 +130,7 @@ series = sa.Table(
     sa.Column("manufacturer", sa.Text),
     sa.Column("station_name", sa.Text),
     sa.Column("instance_count", sa.Integer, nullable=False, default=0),
+    sa.Column("made_here", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     sa.UniqueConstraint("study_pk", "series_instance_uid"),
     sa.Index("ix_series_series_instance_uid", "series_instance_uid"),
 )
@@ -243,8 +244,17 @@ results = sa.Table(
     sa.Column("retracted_by", sa.Text),
     sa.Column("retracted_why", sa.Text),
     sa.Column("provisional", sa.Integer),
+    # the DICOM objects that tell it: when they were kept, and which they are
+    sa.Column("reported_at", UtcTime),
+    sa.Column("objects", sa.JSON),
     sa.Index("ix_results_study_pk_model_id", "study_pk", "model_id"),
     sa.Index("ix_results_created_at", "created_at"),
+)
+sa.Index(
+    "ix_results_unreported",
+    results.c.created_at,
+    sqlite_where=results.c.reported_at.is_(None),
+    postgresql_where=results.c.reported_at.is_(None),
 )
 
 changes = sa.Table(
@@ -610,3 +620,12 @@ showings = sa.Table(
     sa.Column("result_id", sa.String(32), sa.ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("shown_at", UtcTime, nullable=False),
 )
+
+# ---------------------------------------------------------------------------------------------- results as objects
+result_inputs = sa.Table(
+    "result_inputs",
+    metadata,
+    sa.Column("result_id", sa.String(32), sa.ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("instances", sa.LargeBinary, nullable=False),
+)
+"""What a model looked at, in its order: SOP Instance UIDs, one a line, deflated.  A CT would be 30 KB in the open."""

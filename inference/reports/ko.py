@@ -26,9 +26,20 @@ def build(told: Told) -> Dataset | None:
         document_title=codes.DCM.OfInterest,
         referenced_objects=images,
         observer_device_context=told.observer(),
-        description=f"{told.card.label_en} {', '.join(finding.name_en for finding in told.positive)}",
+        description=_words(told),
     )
     dataset = KeyObjectSelectionDocument(
         evidence=images, content=selection, **told.series(FORM, 2, description=DESCRIPTION), **told.equipment()
     )
     return finished(dataset, told, description=DESCRIPTION)
+
+
+def _words(told: Told) -> str:
+    """Return the marks of the result and what was found, in both languages: all that a key object's text can hold."""
+    english, vietnamese = (
+        " ".join([*(mark[which] for mark in told.marks), f"{', '.join(names)}."])
+        for which, names in enumerate(
+            zip(*((finding.name_en, finding.name_vi) for finding in told.positive), strict=True)
+        )
+    )
+    return f"{english} {vietnamese}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,7 @@ DESCRIPTION: Final = "preview (not diagnostic)"
 
 _SMALLEST: Final = 512
 """Pixels of the shorter side: a small picture is enlarged, so that the banner can be read."""
+_FONT: Final = files("inference.reports") / "fonts" / "DejaVuSans-latin.ttf"
 _YELLOW: Final = (255, 221, 0)
 _DARK: Final = (0, 0, 0)
 
@@ -31,8 +34,10 @@ def build(told: Told) -> Dataset | None:
     (source,) = [image for image in told.images if str(image.SOPInstanceUID) == strongest.key_instance_uid][:1]
     lines = [
         "AI TRIAGE PREVIEW - NOT FOR DIAGNOSTIC USE",
-        f"{told.card.id} {told.card.version}: {strongest.name_en} {strongest.score:.2f}",
-        told.card.label_en,
+        "ẢNH XEM TRƯỚC CỦA AI - KHÔNG DÙNG ĐỂ CHẨN ĐOÁN",
+        f"{told.model_id} {told.model_version}",
+        f"{strongest.name_en} / {strongest.name_vi}: {strongest.score:.2f}",
+        *(text for mark in told.marks for text in mark),
     ]
     pixels = with_banner(told.pictures[strongest.key_instance_uid or ""], lines)
     dataset = SCImage(
@@ -74,7 +79,7 @@ def with_banner(picture: npt.NDArray[np.uint8], lines: list[str]) -> npt.NDArray
     factor = max(1, -(-_SMALLEST // min(picture.shape[:2])))
     image = Image.fromarray(picture.repeat(factor, axis=0).repeat(factor, axis=1))
     size = _fitting(lines, image.width)
-    font = ImageFont.load_default(size)
+    font = _font(size)
     band = Image.new("RGB", (image.width, round(size * (1.35 * len(lines) + 0.5))), _DARK)
     draw = ImageDraw.Draw(band)
     for number, line in enumerate(lines):
@@ -82,9 +87,14 @@ def with_banner(picture: npt.NDArray[np.uint8], lines: list[str]) -> npt.NDArray
     return np.concatenate([np.asarray(band), np.asarray(image)])
 
 
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    """Return our own font: the same letters, those of Vietnamese among them, on every machine."""
+    return ImageFont.truetype(io.BytesIO(_FONT.read_bytes()), size)
+
+
 def _fitting(lines: list[str], width: int) -> float:
     """Return the largest size of the font, within reason, at which every line is as wide as the picture at most."""
-    unit = max(ImageFont.load_default(100).getlength(line) for line in lines) / 100
+    unit = max(_font(100).getlength(line) for line in lines) / 100
     return max(8.0, min(width / 24, (width * 0.97) / (unit + 0.8)))
 
 

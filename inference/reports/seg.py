@@ -9,7 +9,8 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.sr.codedict import codes
 
-from inference.reports.told import MANUFACTURER, ReportImpossible, Told, code_of, finished
+from inference.errors import ReportImpossible
+from inference.reports.told import MANUFACTURER, Told, code_of, finished
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,11 +62,11 @@ def _segment(told: Told, finding: Finding, number: int) -> SegmentDescription:
         segmented_property_type=code_of(finding),
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=AlgorithmIdentificationSequence(
-            name=told.card.id,
+            name=told.model_id,
             family=codes.DCM.ArtificialIntelligence,
-            version=told.card.version,
+            version=told.model_version,
             source=MANUFACTURER,
-            parameters={"digest": told.card.digest},
+            parameters={"digest": told.model_digest},
         ),
         tracking_uid=str(tracking[1].value),
         tracking_id=finding.code,

@@ -19,15 +19,14 @@ from highdicom.sr import (
     SourceImageForMeasurementGroup,
     TrackingIdentifier,
 )
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from inference.reports.told import SCHEME, Told, code_of, finished
 from storage.records import Outcome
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-    from storage.records import Finding
+    from storage.records import Finding, ResultObject
 
 FORM: Final = "sr"
 DESCRIPTION: Final = "findings (not diagnostic)"
@@ -44,10 +43,8 @@ _MOST_SOURCES: Final = 64
 """So many source images are named in a group of measurements; the evidence names all."""
 
 
-def build(told: Told) -> Dataset | None:
-    """Return the report of a result; None for a run that failed, of which there is nothing to tell."""
-    if told.result.result.outcome is Outcome.FAILED:
-        return None
+def build(told: Told) -> Dataset:
+    """Return the report of a result; every run has one (A-10)."""
     report = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=told.observer()),
         procedure_reported=_procedure(told),
@@ -61,6 +58,7 @@ def build(told: Told) -> Dataset | None:
         is_final=False,
         is_verified=False,
         coding_schemes=told.scheme(),
+        previous_versions=[_reference(told.follows)] if told.follows is not None else None,
         **told.series(FORM, 1, description=DESCRIPTION),
         **told.equipment(),
     )
@@ -74,8 +72,14 @@ def _procedure(told: Told) -> CodedConcept:
 
 def _groups(told: Told) -> list[MeasurementsAndQualitativeEvaluations]:
     result = told.result.result
+    if told.is_retracted:
+        return [_without_answer(told, "retracted", "Retracted")]
     if result.outcome is Outcome.NOT_SUITABLE:
-        return [_not_suitable(told)]
+        reason = result.reason or "unknown"
+        return [_without_answer(told, f"ns:{reason}", f"Not suitable: {reason}")]
+    if result.outcome is Outcome.FAILED:
+        reason = result.reason or "unknown"
+        return [_without_answer(told, f"failed:{reason}", f"Failed, not analysed: {reason}")]
     return [_of_finding(told, finding) for finding in result.findings]
 
 
@@ -87,21 +91,34 @@ def _of_finding(told: Told, finding: Finding) -> MeasurementsAndQualitativeEvalu
         finding_type=code_of(finding),
         algorithm_id=told.algorithm,
         measurements=[Measurement(name=_PROBABILITY, value=round(finding.score, 6), unit=codes.UCUM.NoUnits)],
-        qualitative_evaluations=[QualitativeEvaluation(name=code_of(finding), value=presence)],
+        qualitative_evaluations=[
+            QualitativeEvaluation(name=code_of(finding), value=presence),
+            *([_status("shadow", "Shadow result, moves nothing")] if told.is_shadow else []),
+        ],
         source_images=_sources(told, finding.key_instance_uid if finding.positive else None),
     )
 
 
-def _not_suitable(told: Told) -> MeasurementsAndQualitativeEvaluations:
-    reason = told.result.result.reason or "unknown"
+def _without_answer(told: Told, code: str, meaning: str) -> MeasurementsAndQualitativeEvaluations:
+    """Tell why nothing is said of any finding."""
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=told.uid("not suitable"), identifier="not suitable"),
+        tracking_identifier=TrackingIdentifier(uid=told.uid(code), identifier="analysis status"),
         algorithm_id=told.algorithm,
-        qualitative_evaluations=[
-            QualitativeEvaluation(name=_STATUS, value=CodedConcept(f"ns:{reason}", SCHEME, f"Not suitable: {reason}"))
-        ],
+        qualitative_evaluations=[_status(code, meaning)],
         source_images=_sources(told, None),
     )
+
+
+def _status(code: str, meaning: str) -> QualitativeEvaluation:
+    return QualitativeEvaluation(name=_STATUS, value=CodedConcept(code, SCHEME, meaning))
+
+
+def _reference(before: ResultObject) -> Dataset:
+    """Return what highdicom asks of a predecessor: the UIDs that it is referred to by."""
+    named = Dataset()
+    named.SOPClassUID, named.SOPInstanceUID = before.sop_class_uid, before.sop_instance_uid
+    named.StudyInstanceUID, named.SeriesInstanceUID = before.study_instance_uid, before.series_instance_uid
+    return named
 
 
 def _sources(told: Told, key_instance_uid: str | None) -> list[SourceImageForMeasurementGroup]:

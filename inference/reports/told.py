@@ -25,7 +25,8 @@ from highdicom.sr import (
 )
 from pydicom.sr.codedict import codes
 
-from inference.errors import InferenceError
+from inference.errors import ReportImpossible
+from storage.records import Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from models.contract import ModelCard
-    from storage.records import Finding, ResultRecord
+    from storage.records import Finding, ResultObject, ResultRecord
 
 MANUFACTURER: Final = "Roi"
 SCHEME: Final = "99ROI"
@@ -52,10 +53,6 @@ _TIMES: Final = (
 )
 
 
-class ReportImpossible(InferenceError):
-    """A result has no object of this form: its images cannot be read as what the catalogue says."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """One result, ready to be told.
@@ -63,20 +60,26 @@ class Told:
     Parameters
     ----------
     result, card
-        What was found, and by which model.
+        What was found, and by which model; no card where that model is no longer installed.
     images
         The data sets that were looked at, in order, without pixels; all of one study.
     pictures
         By SOP Instance UID, key images as a person sees them: uint8, rows x columns x 3.
     masks
         By code of a finding, where it is: bool, images x rows x columns, in the order of `images`.
+    follows
+        The report before this one: of an earlier revision, or of this very result before it was retracted.
+    is_retracted
+        Whether a person took the result back.
     """
 
     result: ResultRecord
-    card: ModelCard
+    card: ModelCard | None
     images: Sequence[Dataset]
     pictures: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    follows: ResultObject | None = None
+    is_retracted: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no object can be made of."""
@@ -89,12 +92,49 @@ class Told:
     def uid(self, what: str) -> str:
         """Return the UID of a part of this result: the same for the same model, images and revision (PS3.5 B.2)."""
         looked_at = str(self.result.result.provenance.get("input_sha256", ""))
-        facts = (self.card.digest, str(self.images[0].StudyInstanceUID), str(self.result.revision), looked_at, what)
-        return f"2.25.{int.from_bytes(hashlib.sha256('|'.join(facts).encode()).digest()[:16], 'big')}"
+        study = str(self.images[0].StudyInstanceUID)
+        return _uid_of(self.model_digest, study, str(self.result.revision), looked_at, what)
 
     def tracking(self, finding: Finding) -> TrackingIdentifier:
-        """Name a finding alike in every object of the result (A-5)."""
-        return TrackingIdentifier(uid=self.uid(f"finding {finding.code}"), identifier=finding.code)
+        """Name a finding alike in every object of the result, and in those of the study's later revisions (A-5)."""
+        uid = _uid_of(self.model_id, str(self.images[0].StudyInstanceUID), f"finding {finding.code}")
+        return TrackingIdentifier(uid=uid, identifier=finding.code)
+
+    # --------------------------------------------------------------------------------------------------- the model
+    @property
+    def model_id(self) -> str:
+        """The model's id."""
+        return self.result.model_id
+
+    @property
+    def model_version(self) -> str:
+        """The model's version."""
+        return self.result.model_version
+
+    @property
+    def model_digest(self) -> str:
+        """What tells the model from every other."""
+        return self.result.model_digest
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What must stand on every result of the model, in English and Vietnamese."""
+        if self.card is None:
+            return ("This model is no longer installed.", "Mô hình không còn được cài đặt.")
+        return (self.card.label_en, self.card.label_vi)
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether the result moves nothing: recorded and shown alone."""
+        judged = self.result.result.outcome in {Outcome.FLAGGED, Outcome.NOT_FLAGGED}
+        return judged and not self.result.result.raises
+
+    @property
+    def marks(self) -> tuple[tuple[str, str], ...]:
+        """What a reader must know of the result beside what was found, in English and Vietnamese."""
+        shadow = (("Shadow result: recorded, moves nothing.", "Kết quả chạy thử: chỉ ghi nhận, không đổi thứ tự."),)
+        taken_back = (("Retracted.", "Kết quả đã bị thu hồi."),)
+        return (self.labels, *(shadow if self.is_shadow else ()), *(taken_back if self.is_retracted else ()))
 
     # ----------------------------------------------------------------------------------------------- descriptions
     @property
@@ -115,11 +155,11 @@ class Told:
             for finding in self.result.result.findings
         ]
         return AlgorithmIdentification(
-            name=self.card.id,
-            version=self.card.version,
+            name=self.model_id,
+            version=self.model_version,
             family=codes.DCM.ArtificialIntelligence,
             manufacturer=MANUFACTURER,
-            parameters=[f"model digest {self.card.digest}", *points],
+            parameters=[f"model digest {self.model_digest}", *points, *(text for mark in self.marks for text in mark)],
         )
 
     def observer(self) -> ObserverContext:
@@ -127,11 +167,11 @@ class Told:
         return ObserverContext(
             observer_type=codes.DCM.Device,
             observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-                uid=self.uid("device"),
-                name=f"{self.card.id} {self.card.version}",
+                uid=_uid_of(self.model_digest, "device"),
+                name=f"{self.model_id} {self.model_version}",
                 manufacturer_name=MANUFACTURER,
-                model_name=self.card.id,
-                serial_number=self.card.digest,
+                model_name=self.model_id,
+                serial_number=self.model_digest,
             ),
         )
 
@@ -139,30 +179,34 @@ class Told:
         """Return what describes the machine that wrote an object (A-2), and the object's common attributes."""
         return {
             "manufacturer": MANUFACTURER,
-            "manufacturer_model_name": self.card.id[:_LO],
-            "device_serial_number": self.card.digest[:_LO],
-            "software_versions": self.card.version,
+            "manufacturer_model_name": self.model_id[:_LO],
+            "device_serial_number": self.model_digest[:_LO],
+            "software_versions": self.model_version,
             "contributing_equipment": [
                 ContributingEquipment(
                     manufacturer=MANUFACTURER,
                     purpose_of_reference=codes.DCM.ProcessingEquipment,
-                    manufacturer_model_name=self.card.id[:_LO],
-                    software_versions=self.card.version,
-                    device_serial_number=self.card.digest[:_LO],
-                    contribution_description=f"AI triage, {self.card.regulatory_status}",
+                    manufacturer_model_name=self.model_id[:_LO],
+                    software_versions=self.model_version,
+                    device_serial_number=self.model_digest[:_LO],
+                    contribution_description=self._contribution(),
                 )
             ],
             "specific_character_set": _UTF8,
         }
+
+    def _contribution(self) -> str:
+        status = f", {self.card.regulatory_status}" if self.card is not None else ""
+        return " ".join([f"AI triage{status}.", *(text for mark in self.marks for text in mark)])
 
     def series(self, form: str, number: int, *, description: str) -> dict[str, Any]:
         """Return the identity of the one object of a form, in a series of its own (A-1)."""
         return {
             "series_instance_uid": self.uid(f"series {form}"),
             "series_number": SERIES_NUMBER + number,
-            "sop_instance_uid": self.uid(f"instance {form}"),
-            "instance_number": 1,
-            "series_description": f"{self.card.id} AI {description}"[:_LO],
+            "sop_instance_uid": self.uid(f"instance {form}{' retracted' if self.is_retracted else ''}"),
+            "instance_number": 2 if self.is_retracted else 1,
+            "series_description": f"{self.model_id} AI {description}"[:_LO],
         }
 
     def scheme(self) -> list[CodingSchemeIdentificationItem]:
@@ -174,6 +218,10 @@ class Told:
         ]
 
 
+def _uid_of(*facts: str) -> str:
+    return f"2.25.{int.from_bytes(hashlib.sha256('|'.join(facts).encode()).digest()[:16], 'big')}"
+
+
 def code_of(finding: Finding) -> CodedConcept:
     """Name what a finding is."""
     return CodedConcept(value=finding.code, scheme_designator=SCHEME, meaning=finding.name_en[:_LO])
@@ -181,7 +229,7 @@ def code_of(finding: Finding) -> CodedConcept:
 
 def finished(dataset: Dataset, told: Told, *, description: str) -> Dataset:
     """Give an object the result's own time and words, so that it is the same whenever it is made."""
-    dataset.SeriesDescription = f"{told.card.id} AI {description}"[:_LO]
+    dataset.SeriesDescription = f"{told.model_id} AI {description}"[:_LO]
     date, time = told.at.strftime("%Y%m%d"), told.at.strftime("%H%M%S.%f")
     for day, hour in _TIMES:
         if day in dataset or day == "SeriesDate":

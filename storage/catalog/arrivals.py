@@ -16,6 +16,7 @@ from storage.catalog import changes, hidden, rejections
 from storage.catalog.upsert import insert_new
 from storage.names import found_by
 from storage.records import (
+    MADE_HERE,
     STUDY_TRANSITIONS,
     Arrival,
     InstanceUid,
@@ -221,6 +222,19 @@ def _meet_hidden(
     return Verdict.HIDDEN, replace(hid, kept=_as_kept(arrival))
 
 
+def orphans(tx: Transaction, arrivals: Iterable[Arrival]) -> list[Arrival]:
+    """Return what we made ourselves of studies of which nothing is in sight any more: removed or hidden meanwhile."""
+    ours = [arrival for arrival in arrivals if arrival.origin.via == MADE_HERE]
+    if not ours:
+        return []
+    uids = {arrival.header.study_instance_uid for arrival in ours}
+    query = sa.select(_studies.c.study_instance_uid).where(
+        _studies.c.study_instance_uid.in_(uids), _studies.c.instance_count > 0
+    )
+    here = set(tx.execute(query).scalars())
+    return [arrival for arrival in ours if arrival.header.study_instance_uid not in here]
+
+
 def release(tx: Transaction, study_uids: Iterable[StudyUid], *, now: datetime) -> None:
     """Note that the association or request which brought these studies has ended in order."""
     table = schema.studies
@@ -374,7 +388,7 @@ def _study_rows(tx: Transaction, uids: list[StudyUid], now: datetime) -> list[An
 
 def _lifecycle(study: Any, arrivals: list[Arrival], now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # noqa: ANN401 - a row
     """Return the study's lifecycle columns after these arrivals, and the change where it was reopened."""
-    if all(arrival.origin.via == "self" for arrival in arrivals):
+    if all(arrival.origin.via == MADE_HERE for arrival in arrivals):
         return {f"new_{name}": getattr(study, name) for name in _LIFECYCLE}, []
     state, added = STUDY_TRANSITIONS[StudyState(study.state), StudyEvent.INSTANCE]
     revision = study.revision + added
@@ -452,7 +466,9 @@ def _extend_series(
         row = known.get((study_pk, uid))
         told = _first_told(row, members, _SERIES_FACTS)
         if row is None:
-            first = {"study_pk": study_pk, "series_instance_uid": uid, "instance_count": len(members), **told}
+            ours = all(arrival.origin.via == MADE_HERE for arrival in members)
+            known_of = {"study_pk": study_pk, "series_instance_uid": uid, "made_here": ours}
+            first = {**known_of, "instance_count": len(members), **told}
             keys[uid] = tx.execute(_INSERT_SERIES, first).scalar_one()
             added += 1
             continue

@@ -41,6 +41,7 @@ KINDS = (
     "provisional-flagged",
     "provisional-confirmed",
     "provisional-retracted",
+    "result-reported",
     "job-failed",
     "priority-changed",
 )

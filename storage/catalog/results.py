@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import audit, changes
+from storage.catalog import audit, changes, inputs
 from storage.errors import CatalogueUnknown
-from storage.records import Finding, JobId, Outcome, ResultId, ResultRecord, StudyUid, TriageResult
+from storage.records import (
+    Finding,
+    JobId,
+    Outcome,
+    ResultId,
+    ResultObject,
+    ResultRecord,
+    StudyUid,
+    TriageResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -66,6 +75,7 @@ def add(tx: Transaction, job: Job, result: TriageResult, *, now: datetime) -> Re
         changes.append(tx, "provisional-flagged", at=now, study=uid, revision=revision, detail=detail)
         return new
     _settle_provisional(tx, study_pk, job, result, now)
+    inputs.note(tx, new, result.inputs)
     _supersede_older(tx, study_pk, job, now)
     return new
 
@@ -147,7 +157,7 @@ def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tupl
     )
     found: dict[StudyUid, list[ResultRecord]] = defaultdict(list)
     for row in tx.execute(query):
-        found[StudyUid(row.study_instance_uid)].append(_as_result(row))
+        found[StudyUid(row.study_instance_uid)].append(as_result(row))
     return {uid: tuple(rows) for uid, rows in found.items()}
 
 
@@ -166,6 +176,17 @@ def _settle_provisional(tx: Transaction, study_pk: int, job: Job, result: Triage
         kind = "provisional-retracted" if lost else "provisional-confirmed"
         detail = {"model": job.model_id, "outcome": result.outcome, **({"findings": lost} if lost else {})}
         changes.append(tx, kind, at=now, study=job.study_instance_uid, revision=job.revision, detail=detail)
+
+
+def find(tx: Transaction, result: ResultId) -> tuple[StudyUid, ResultRecord] | None:
+    """Return one result and the study that it judges, None where there is none of this id."""
+    query = (
+        sa.select(_studies.c.study_instance_uid, _results)
+        .join_from(_results, _studies, _studies.c.id == _results.c.study_pk)
+        .where(_results.c.id == result)
+    )
+    row = tx.execute(query).one_or_none()
+    return None if row is None else (StudyUid(row.study_instance_uid), as_result(row))
 
 
 def _newest_revision(tx: Transaction, study_pk: int, job: Job) -> int | None:
@@ -196,7 +217,8 @@ def _supersede_older(tx: Transaction, study_pk: int, job: Job, now: datetime) ->
         )
 
 
-def _as_result(row: sa.Row[Any]) -> ResultRecord:
+def as_result(row: sa.Row[Any]) -> ResultRecord:
+    """Return the record of a row of `schema.results`, but for what the model looked at."""
     result = TriageResult(
         outcome=Outcome(row.outcome),
         reason=row.reason,
@@ -223,4 +245,6 @@ def _as_result(row: sa.Row[Any]) -> ResultRecord:
         retracted_at=row.retracted_at,
         retracted_by=row.retracted_by,
         retracted_why=row.retracted_why,
+        reported_at=row.reported_at,
+        objects=tuple(ResultObject(**each) for each in row.objects or ()),
     )

@@ -88,7 +88,7 @@ class Site:
                 top = psutil.Process(server.pid)
                 for process in (top, *top.children(recursive=True)):
                     with suppress(psutil.NoSuchProcess):
-                        role = _role(process.cmdline())
+                        role = _role(process)
                         found |= {role: process} if role else {}
         return found
 
@@ -164,6 +164,11 @@ class Site:
             return row if done and all(line["coverage"] in SETTLED for line in row["coverage"]) else None
 
         return self.wait(look, f"{study} settled at revision {revision}", limit_s=limit_s)
+
+    def told(self, *, limit_s: float = 120) -> None:
+        """Return once every result so far is told as DICOM objects."""
+        waiting = sa.select(schema.results.c.id).where(schema.results.c.reported_at.is_(None)).limit(1)
+        self.wait(lambda: None if self.rows_of(waiting) else True, "every result told", limit_s=limit_s)
 
     def order_of(self, studies: Iterable[str]) -> list[str]:
         """Return these studies as the worklist orders them."""
@@ -358,7 +363,10 @@ def _runs(server: Server) -> bool:
         return False
 
 
-def _role(words: Sequence[str]) -> str | None:
+def _role(process: psutil.Process) -> str | None:
+    words = process.cmdline()
     if "roi.cli" in words:
         return words[words.index("roi.cli") + 1]
-    return MODEL if any("spawn_main" in word for word in words) else None
+    spawned = any("spawn_main" in word for word in words)  # the model's process, or some role's decoder
+    above = process.parent() if spawned else None
+    return MODEL if above is not None and "worker" in above.cmdline() else None

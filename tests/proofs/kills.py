@@ -34,7 +34,7 @@ from tests.servers.process import Server
 from tests.servers.rabbitmq import running_rabbitmq
 from tests.servers.redis import running_redis
 
-_ROLES = {"gateway": 4, "api": 1, "worker": 2, MODEL: 3}
+_ROLES = {"gateway": 4, "api": 1, "worker": 2, MODEL: 3, "report": 2}
 _SERVERS = {"broker": 1, "postgres": 1, "minio": 1}
 """Target -> how often, against the others."""
 _SENDERS = 3
@@ -126,13 +126,14 @@ def prove(
 
 
 def at_rest(site: Site) -> bool:
-    """Tell whether every role answers, every study is judged and no job is open; start again what has ended."""
+    """Tell whether every role answers, every study is judged and told of, no job is open; start what has ended."""
     site.revive()
-    studies, jobs = schema.studies, schema.jobs
+    studies, jobs, results = schema.studies, schema.jobs, schema.results
     restless = sa.select(studies.c.id).where(studies.c.state != "TRIAGED").limit(1)
     open_jobs = sa.select(jobs.c.id).where(jobs.c.state.in_(("WAITING", "RUNNING"))).limit(1)
+    untold = sa.select(results.c.id).where(results.c.reported_at.is_(None)).limit(1)
     answers = {"gateway", "api", "worker"} <= site.processes().keys()
-    return answers and _serves(site) and not site.rows_of(restless) and not site.rows_of(open_jobs)
+    return answers and _serves(site) and not any(map(site.rows_of, (restless, open_jobs, untold)))
 
 
 def _serves(site: Site) -> bool:

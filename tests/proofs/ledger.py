@@ -16,7 +16,7 @@ from roi import compose
 from storage import schema
 from storage.errors import ObjectMissing
 from storage.ports import ObjectStore
-from storage.records import ObjectKey
+from storage.records import MADE_HERE, ObjectKey
 from tests.acceptance.site import Site
 from tests.acceptance.studies import SentFile, data_set_bytes
 from tests.proofs.rivals import Copies
@@ -55,13 +55,16 @@ def judge(site: Site, sent: Sent, followed: list[int], *, excuses: Container[str
     _judge_objects(ledger, site)
     facts = _judge_feed(ledger, site, followed)
     _judge_triage(ledger, site, facts, excuses)
+    _judge_reports(ledger, site)
     return ledger
 
 
 # ------------------------------------------------------------------------------------------------ what was received
 def _judge_instances(ledger: Ledger, site: Site, sent: Sent) -> None:
     rows = site.rows_of(
-        sa.select(schema.instances.c.sop_instance_uid, schema.instances.c.object_key, schema.instances.c.meta_bytes)
+        sa.select(
+            schema.instances.c.sop_instance_uid, schema.instances.c.object_key, schema.instances.c.meta_bytes
+        ).where(schema.instances.c.via != MADE_HERE)
     )
     ledger.once("row", (row.sop_instance_uid for row in rows))
     kept = {row.sop_instance_uid: row for row in rows}
@@ -178,6 +181,20 @@ def _judge_triage(ledger: Ledger, site: Site, facts: dict[str, list[tuple[str, i
     outcomes = Counter(row.outcome for row in results)
     ledger.figures |= {"studies": len(studies), "jobs": len(jobs), "results": len(results)}
     ledger.figures |= {f"results {outcome}": number for outcome, number in sorted(outcomes.items())}
+
+
+def _judge_reports(ledger: Ledger, site: Site) -> None:
+    """Every result is told by objects that are kept, each once, and nothing else was made here."""
+    results, instances = schema.results, schema.instances
+    told = site.rows_of(sa.select(results.c.id, results.c.outcome, results.c.reported_at, results.c.objects))
+    named = [each["sop_instance_uid"] for row in told for each in row.objects or ()]
+    kept = site.rows_of(sa.select(instances.c.sop_instance_uid).where(instances.c.via == MADE_HERE))
+    ledger.once("object of a result", named)
+    ledger.violations += [f"result not told: {row.id}" for row in told if row.reported_at is None or not row.objects]
+    ours = {row.sop_instance_uid for row in kept}
+    ledger.violations += [f"object of a result lost: {uid}" for uid in sorted(set(named) - ours)]
+    ledger.violations += [f"object of no result: {uid}" for uid in sorted(ours - set(named))]
+    ledger.figures["objects of results"] = len(kept)
 
 
 def _judge_effect(ledger: Ledger, site: Site) -> None:

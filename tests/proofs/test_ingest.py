@@ -46,6 +46,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, li
         files = write(small_ct(1), folder / "files")
         site.send(files)
         site.settled(files[0].study)
+        site.told()
         yield site, files
 
 

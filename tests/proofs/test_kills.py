@@ -36,6 +36,7 @@ def test_what_is_lost_damaged_or_doubled_is_noticed(tmp_path: Path) -> None:
         files = write(small_ct(1), tmp_path / "files")
         site.send(files)
         site.settled(files[0].study)
+        site.told()
         sent = Sent(files={file.instance: file for file in files}, acknowledged={file.instance for file in files})
         followed = [change["seq"] for change in site.changes()]
         assert judge(site, sent, followed).violations == []

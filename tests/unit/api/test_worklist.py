@@ -79,6 +79,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "manufacturer": None,
                 "station_name": None,
                 "instance_count": 2,
+                "made_here": False,
             }
         ],
         "series_count": 1,

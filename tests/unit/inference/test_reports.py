@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 
 from models import registry
 from models.reference.dicom import head_ct_study, radiograph_study
+from models.reference.identity import LABEL_EN, LABEL_VI
 from storage.records import Finding, JobId, Outcome, ResultId, ResultRecord, TriageResult
 
 pytest.importorskip("highdicom", reason="result objects need the extra `ai`")
 
+from inference.errors import ReportImpossible
 from inference.reports import ko, sc, seg, sr
-from inference.reports.told import ReportImpossible, Told, as_part10
+from inference.reports.making import make
+from inference.reports.told import Told, as_part10
 
 AT = datetime(2026, 3, 1, 7, 8, 9, 1234, tzinfo=UTC)
 NAME = "Nguyễn^Thị Đào"
@@ -90,6 +94,30 @@ def words_of(dataset):
     return found
 
 
+def texts_of(dataset):
+    """Return the text of every content item, in order."""
+    found = []
+    for item in dataset.ContentSequence:
+        found += [str(item.TextValue)] if "TextValue" in item else []
+        found += texts_of(item) if "ContentSequence" in item else []
+    return found
+
+
+def contribution_of(dataset):
+    """Return what our machine says of its part in an object."""
+    items = reread(dataset).ContributingEquipmentSequence
+    return next(str(item.ContributionDescription) for item in items if item.Manufacturer == "Roi")
+
+
+def tracking_of(dataset):
+    """Return the UIDs in a report's content, those of observer and tracking among them."""
+    found = []
+    for item in dataset.ContentSequence:
+        found += [str(item.UID)] if "UID" in item else []
+        found += tracking_of(item) if "ContentSequence" in item else []
+    return found
+
+
 @pytest.mark.parametrize("form", [sr, ko, sc])
 def test_an_object_is_of_the_study_and_its_patient_and_of_a_series_of_its_own(head, form):
     """A-1: the study's identity word for word, new series and instance, in a range and with words of their own."""
@@ -148,9 +176,58 @@ def test_a_report_tells_present_absent_and_not_suitable_apart(head):
     assert not {"Present", "Absent"} & set(unsuitable)
 
 
-def test_a_run_that_failed_has_no_object(head):
+def test_a_run_that_failed_is_told_as_that_in_a_report_and_nowhere_else(head):
+    """A-10."""
     told = told_of(head, outcome=Outcome.FAILED, reason="timeout")
-    assert [form.build(told) for form in (sr, ko, sc, seg)] == [None] * 4
+    words = words_of(sr.build(told))
+    assert "Failed, not analysed: timeout" in words
+    assert not {"Present", "Absent"} & set(words)
+    assert [form.build(told) for form in (ko, sc, seg)] == [None] * 3
+
+
+def test_a_result_of_a_model_that_is_no_longer_installed_is_told_with_that_warning(head):
+    told = replace(told_of(head, outcome=Outcome.FAILED, reason="weights"), card=None)
+    assert "This model is no longer installed." in texts_of(sr.build(told))
+
+
+@pytest.mark.parametrize("form", [sr, ko, sc])
+def test_the_warning_of_a_model_stands_in_every_object_in_both_languages(head, form):
+    told = told_of(head)
+    said = contribution_of(form.build(told))
+    assert (LABEL_EN in said, LABEL_VI in said) == (True, True)
+
+
+def test_a_shadow_result_says_so_in_every_object(head):
+    told = told_of(head)
+    shadow = replace(told, result=replace(told.result, result=replace(told.result.result, raises=False)))
+    assert "Shadow result, moves nothing" in words_of(sr.build(shadow))
+    assert "Shadow result, moves nothing" not in words_of(sr.build(told))
+    for form in (sr, ko, sc):
+        said = contribution_of(form.build(shadow))
+        assert "Shadow result" in said
+        assert "chạy thử" in said
+
+
+def test_a_later_revision_s_report_names_the_one_before_and_tracks_the_same_finding(head):
+    """A-5; triage results are versioned, never replaced."""
+    first = make(told_of(head), ["sr"])[0].named
+    later = sr.build(replace(told_of(head, revision=2), follows=first))
+    (study,) = later.PredecessorDocumentsSequence
+    (named,) = study.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert (named.ReferencedSOPInstanceUID, named.ReferencedSOPClassUID) == (first.sop_instance_uid, later.SOPClassUID)
+    assert tracking_of(later) == tracking_of(sr.build(told_of(head)))
+    assert later.SOPInstanceUID != first.sop_instance_uid
+
+
+def test_a_retracted_result_has_one_more_report_that_says_so_and_follows_the_first(head):
+    first, *_ = made = make(told_of(head), ["sr", "ko", "sc"])
+    (retraction,) = make(replace(told_of(head), follows=first.named, is_retracted=True), ["sr", "ko", "sc"])
+    read = pydicom.dcmread(io.BytesIO(retraction.content))
+    assert "Retracted" in words_of(read)
+    assert not {"Present", "Absent"} & set(words_of(read))
+    assert read.SeriesInstanceUID == first.named.series_instance_uid
+    assert read.SOPInstanceUID not in {each.named.sop_instance_uid for each in made}
+    assert read.PredecessorDocumentsSequence[0].StudyInstanceUID == head[0].StudyInstanceUID
 
 
 def test_what_was_not_flagged_has_neither_key_images_nor_a_picture(head):
