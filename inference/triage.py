@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inference.errors import NotSuitable
-from inference.gates import check_input, check_scores
-from inference.selection import Selected, select
+from inference.gates import check_input, check_known, check_scores, check_shortcut, without_corners
+from inference.selection import Considered, Selected, reasons_of, select
 from inference.volume import load_radiograph, load_volume
+from models.contract import Volume
 from storage.ports import ObjectStore
 from storage.records import Finding, Outcome, TriageResult
 
 if TYPE_CHECKING:
-    from models.contract import FindingSpec, ModelCard, Prediction, Radiograph, TriageModel, Volume
+    from models.contract import FindingSpec, ModelCard, Prediction, Radiograph, TriageModel
     from storage.records import InstanceRecord, JobId
 
 _LOAD: Mapping[str, Callable[[Selected, ObjectStore], Volume | Radiograph]] = {
@@ -49,23 +50,28 @@ def run(
     """
     card = model.card
     times: dict[str, float] = {}
+    selected: Selected | None = None
     try:
         selected = select(request.instances, card.input_rules, objects)
         times["selected"] = clock()
         image = _LOAD[card.input_rules.kind](selected, objects)
         times["decoded"] = clock()
-        check_input(image)
+        check_input(image, card.input_rules)
         times["gated"] = clock()
         prediction = model.predict(image)
         times["predicted"] = clock()
+        check_known(card, prediction)
         check_scores(prediction)
+        if selected.burned_in and not isinstance(image, Volume):
+            check_shortcut(prediction, model.predict(without_corners(image)))
     except NotSuitable as error:
+        ranking = error.ranking or _turned_down(selected, error)
         return TriageResult(
             outcome=Outcome.NOT_SUITABLE,
             reason=error.reason,
             detail=error.detail,
-            series_reasons=error.series_reasons,
-            provenance=_provenance(card, request.instances, runtime),
+            series_reasons=reasons_of(ranking),
+            provenance=_provenance(card, request.instances, runtime) | _told(ranking, selected),
             times=times,
         )
     result = judge(card, prediction, selected.series_instance_uid, raises=may_raise(card, request.instances))
@@ -73,9 +79,29 @@ def run(
         result,
         series_instance_uid=selected.series_instance_uid,
         series_reasons=selected.series_reasons,
-        provenance=_provenance(card, selected.instances, runtime),
+        provenance=_provenance(card, selected.instances, runtime) | _told(selected.ranking, selected, prediction),
         times=times,
     )
+
+
+def _turned_down(selected: Selected | None, error: NotSuitable) -> tuple[Considered, ...]:
+    """Give the ranking after a gate turned down the series that was selected."""
+    if selected is None:
+        return ()
+    first, *others = selected.ranking
+    return (replace(first, code=error.reason, detail=error.detail), *others)
+
+
+def _told(
+    ranking: tuple[Considered, ...], selected: Selected | None, prediction: Prediction | None = None
+) -> dict[str, object]:
+    """Give what provenance keeps of the choice: every series with its reason and weights, and the input's marks."""
+    told: dict[str, object] = {"selection": [considered.as_json() for considered in ranking]}
+    if selected is not None:
+        told["marks"] = list(selected.marks)
+    if prediction is not None and prediction.distance is not None:
+        told["ood_distance"] = round(prediction.distance, 3)
+    return told
 
 
 def judge(card: ModelCard, prediction: Prediction, series_instance_uid: str, *, raises: bool) -> TriageResult:
