@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_rescale, apply_windowing
 
 from inference.errors import NotSuitable
 from inference.slices import PARSE_ERRORS
@@ -65,10 +65,13 @@ def displayed_radiograph(instance: InstanceRecord, objects: ObjectStore) -> Floa
 def _displayed(data_set: Dataset) -> Floats:
     stored = stored_values(data_set, data_set.pixel_array)
     padding = is_padding(data_set, stored)
-    modality = apply_modality_lut(stored, data_set)
-    if data_set.get("VOILUTSequence") or "WindowCenter" in data_set:
-        values = np.asarray(apply_voi_lut(modality, data_set, prefer_lut=True), dtype=np.float32)
-        low, high = _output_range(data_set)
+    tables = [data_set.get(name) for name in ("ModalityLUTSequence", "VOILUTSequence")]
+    modality = _looked_up(stored, tables[0][0], data_set) if tables[0] else apply_rescale(stored, data_set)
+    if tables[1]:
+        values, (low, high) = _looked_up(modality, tables[1][0], data_set), _table_range(tables[1][0])
+    elif "WindowCenter" in data_set:
+        values = np.asarray(apply_windowing(modality, data_set), dtype=np.float32)
+        low, high = _table_range(tables[0][0]) if tables[0] else _stored_range(data_set)
     else:
         values = np.asarray(modality, dtype=np.float32)
         kept = values if padding is None else values[~padding]
@@ -83,14 +86,32 @@ def _displayed(data_set: Dataset) -> Floats:
     return np.asarray(shown, dtype=np.float32)
 
 
-def _output_range(data_set: Dataset) -> tuple[float, float]:
-    """Return the range that the VOI LUT maps to (PS3.3 C.11.2): the LUT's bits, or the modality LUT's full range."""
-    if tables := data_set.get("VOILUTSequence") or data_set.get("ModalityLUTSequence"):
-        return 0.0, float(2 ** int(tables[0].LUTDescriptor[2]) - 1)
+def _stored_range(data_set: Dataset) -> tuple[float, float]:
+    """Return the range that a window maps to (PS3.3 C.11.2.1.2): what the stored bits can hold, rescaled."""
     bits = int(data_set.BitsStored)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if data_set.PixelRepresentation else (0, 2**bits - 1)
     slope, intercept = float(data_set.get("RescaleSlope", 1)), float(data_set.get("RescaleIntercept", 0))
     return low * slope + intercept, high * slope + intercept
+
+
+def _table_range(table: Dataset) -> tuple[float, float]:
+    return 0.0, float(2 ** int(table.LUTDescriptor[2]) - 1)
+
+
+def _looked_up(values: npt.NDArray[Any], table: Dataset, data_set: Dataset) -> Floats:
+    """Send values through a lookup table (PS3.3 C.11.1.1): those before its first entry get that, those after its last.
+
+    Entries of eight bits come one or two to a word.
+    """
+    count, first = int(table.LUTDescriptor[0]) or 2**16, int(table.LUTDescriptor[1])
+    told = table.LUTData
+    if isinstance(told, bytes):
+        order = "<" if data_set.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        entries = np.frombuffer(told, dtype="u1" if len(told) < 2 * count else f"{order}u2")[:count]
+    else:
+        entries = np.asarray(told)
+    places = np.clip(np.floor(values.astype(np.float64)) - first, 0, len(entries) - 1).astype(np.intp)
+    return entries[places].astype(np.float32)
 
 
 # ------------------------------------------------------------------------------------------------ borders

@@ -37,9 +37,9 @@ def run_on(folder: Path, data_sets: Sequence[Dataset], model: TrialModel) -> Tri
     return triage.run(request, model, kept.objects, runtime={}, clock=lambda: 1.0)
 
 
-def with_rules(**rules: Any) -> ModelCard:
-    """A card that takes CT stacks, with other rules."""
-    usual = card()
+def with_rules(kind: str = "volume", /, **rules: Any) -> ModelCard:
+    """A card that takes CT stacks, or radiographs, with other rules."""
+    usual = card(kind=kind)
     return replace(usual, input_rules=replace(usual.input_rules, **rules))
 
 
