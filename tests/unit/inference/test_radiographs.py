@@ -16,6 +16,7 @@ from inference.frontal import find_frontal
 from models.contract import Prediction, Radiograph
 from models.reference.cases import chest_radiograph
 from models.reference.chest import draw_chest
+from models.reference.radiographs import read_image
 from storage.records import Outcome
 from tests.builders import TrialModel, card, radiograph
 from tests.unit.inference.test_selection import run_on, with_rules
@@ -203,6 +204,14 @@ def test_the_pixels_never_overrule_what_the_header_rules_out(
 ) -> None:
     result = run_on(tmp_path, [chest(**attributes)], TrialModel(card(kind="radiograph")))
     assert (result.outcome, result.reason) == (Outcome.NOT_SUITABLE, reason)
+
+
+def test_of_real_chests_that_the_mean_was_not_made_of_none_is_turned_wrongly(shared_data: Path) -> None:
+    others = [*sorted((shared_data / "cxr").glob("*.png"))[1::2], *(shared_data / "covid_cxr").glob("*.png")]
+    found = [find_frontal(np.rot90(read_image(path).pixels, 1)) for path in others]
+    turns = [one.quarter_turns for one in found if one is not None]
+    assert set(turns) == {3}
+    assert len(turns) >= 24, f"{len(turns)} of {len(others)}"
 
 
 # ------------------------------------------------------------------------------------------------ age
