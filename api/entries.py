@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from api import words
+from api import choices, words
 from api.viewer import link_to
 from inference.priority import place_reason
 from storage.catalog.deployments import Mode
@@ -177,4 +177,10 @@ def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
         "findings": findings,
         "reported_at": record.reported_at,
         "objects": [asdict(each) for each in record.objects],
+        "selection_text": _both(choices.selection_text(record.result.provenance)),
+        "marks_text": _both(choices.marks_text(record.result.provenance)),
     }
+
+
+def _both(text: words.Text | None) -> Entry | None:
+    return None if text is None else {"vi": text.vi, "en": text.en}

@@ -85,10 +85,14 @@ REASONS: Final = {
     "coverage": Text(vi="vùng chụp quá ngắn hoặc quá dài", en="covers too little or too much"),
     "no_geometry": Text(vi="thiếu vị trí hoặc hướng lát cắt", en="slice position or orientation missing"),
     "mixed_orientation": Text(vi="các lát khác hướng nhau", en="slices of different orientations"),
+    "mixed_series": Text(vi="chuỗi ảnh trộn nhiều loại lát cắt", en="a series of several kinds of slices"),
     "mixed_matrix": Text(vi="các lát khác kích thước", en="slices of different sizes"),
     "not_axial": Text(vi="không phải lát cắt ngang", en="slices are not axial"),
     "duplicate_positions": Text(vi="hai lát ở cùng vị trí", en="two slices at one place"),
     "geometry_gap": Text(vi="thiếu lát cắt", en="slices are missing"),
+    "tilt_3d": Text(
+        vi="giàn quay nghiêng, mô hình cần khối thẳng", en="tilted gantry, the model needs an upright block"
+    ),
     "contrast": Text(vi="có tiêm thuốc cản quang", en="contrast medium was given"),
     "hu_implausible": Text(vi="giá trị không phải đơn vị Hounsfield", en="values are not Hounsfield units"),
     "not_finite": Text(vi="giá trị điểm ảnh không hợp lệ", en="pixel values are no numbers"),
@@ -97,6 +101,9 @@ REASONS: Final = {
     "for_processing": Text(vi="dữ liệu thô của đầu thu", en="raw detector data"),
     "view_lateral": Text(vi="phim nghiêng", en="a lateral view"),
     "view_unknown": Text(vi="không rõ tư thế chụp", en="view not stated"),
+    "age_out_of_range": Text(vi="Không áp dụng cho tuổi này", en="not for a patient of this age"),
+    "burned_in": Text(vi="điểm số phụ thuộc chữ in trên ảnh", en="the score hangs on text burned into the image"),
+    "ood": Text(vi="ảnh khác lạ so với ảnh mà mô hình đã học", en="unlike what the model was made for"),
     "other_body_part": Text(vi="bộ phận khác", en="another body part"),
     "not_human": Text(vi="ảnh thú y", en="a veterinary image"),
     "decode_error": Text(vi="không đọc được ảnh", en="images cannot be read"),
@@ -116,3 +123,13 @@ UNASKED: Final[Mapping[str, Text]] = {
     Refusal.RETIRED: Text(vi="mô hình đã ngừng dùng", en="the model is retired"),
 }
 """Why a model was not asked."""
+
+MARKS: Final = {
+    "lossy_high": Text(vi="ảnh nén mất dữ liệu nhiều", en="degraded input: strong lossy compression"),
+    "slice_filled": Text(vi="một lát thiếu được nội suy", en="one missing slice filled from its neighbours"),
+    "slices_resent": Text(vi="có lát gửi lại, chỉ tính một lần", en="slices that came twice count once"),
+    "age_unknown": Text(vi="không rõ tuổi người bệnh", en="the patient's age is not stated"),
+    "view_from_pixels": Text(vi="tư thế suy từ hình ảnh", en="view taken from the pixels"),
+    "turned_upright": Text(vi="ảnh được xoay thẳng", en="the image was turned upright"),
+}
+"""What a reader should know of an input that was used all the same."""

@@ -20,6 +20,11 @@ InferenceError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inference.selection import Considered
+
 
 class InferenceError(Exception):
     """The worker could not do what was asked."""
@@ -29,13 +34,16 @@ class InferenceError(Exception):
 
 
 class NotSuitable(InferenceError):
-    """The input is not one the model may judge."""
+    """The input is not one the model may judge.
 
-    def __init__(self, reason: str, detail: str = "", series_reasons: dict[str, str] | None = None) -> None:
+    `ranking` is what was thought of every series, where they were looked at already.
+    """
+
+    def __init__(self, reason: str, detail: str = "", ranking: tuple[Considered, ...] = ()) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
-        self.series_reasons = series_reasons or {}
+        self.ranking = ranking
 
 
 class RunFailed(InferenceError):

@@ -1,25 +1,24 @@
 """Which series of a study a model looks at, with a reason for every other one.
 
 Header text cannot be trusted alone (BodyPartExamined is wrong in about one in seven), so geometry decides where it
-can, and the first file of each surviving series is asked for what the catalogue does not hold.
+can; what the catalogue does not hold is read from the headers of the series that are left.
 """
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
-
+from inference.ages import age_years
 from inference.errors import NotSuitable
-from inference.geometry import slice_normal, slice_positions_mm
-from storage.whole import read_whole
+from inference.marks import marks_of
+from inference.radiographs import Upright, consider_image
+from inference.signs import DERIVED_TEXT, is_derived, is_localizer
+from inference.slices import Slice, first_text, read_slices
+from inference.stacks import Stack, split, stack_in_order, stacks_of, weigh
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -28,31 +27,87 @@ if TYPE_CHECKING:
     from storage.ports import ObjectStore
     from storage.records import InstanceRecord
 
-_AXIAL = 0.8
-_UNEVEN = 0.2
-_UNEVEN_MM = 0.5
-_SAME_MM = 0.01
-_STEP_WANTED_MM = 5.0
-_DERIVED = {"MIP", "MPR", "REFORMATTED", "3D", "PERFUSION", "SCREEN SAVE", "SECONDARY"}
-_BONE = ("BONE", "H60", "H70", "HR6", "FC30", "EDGE", "SHARP")
-_TAGS = [
-    "ConvolutionKernel",
-    "ContrastBolusAgent",
-    "PresentationIntentType",
-    "ViewPosition",
-    "PatientSpeciesDescription",
-    "BodyPartExamined",
-    "SliceThickness",
-]
+USED = "used"
+NOT_PREFERRED = "not_preferred"
+OTHER_MODALITY = "other_modality"
+_SAYS_LITTLE = frozenset({OTHER_MODALITY, "localizer_only", "derived"})
+"""What is true of some series of nearly every study, and no reason why none could be used."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Considered:
+    """What was thought of one series, or of one part of a mixed one.
+
+    `code` is ``used``, ``not_preferred``, ``other_modality`` or a reason code.  `weights` says what each rule added to
+    the score of a part that fits.
+    """
+
+    series_instance_uid: str
+    series_number: int | None
+    code: str
+    detail: str = ""
+    images: int = 0
+    step_mm: float | None = None
+    kernel: str = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """The sum of its weights."""
+        return sum(self.weights.values())
+
+    def as_json(self) -> dict[str, object]:
+        """Give it as kept in a result's provenance."""
+        return {
+            "series_instance_uid": self.series_instance_uid,
+            "series_number": self.series_number,
+            "code": self.code,
+            "detail": self.detail,
+            "images": self.images,
+            "step_mm": self.step_mm,
+            "kernel": self.kernel,
+            "weights": {rule: round(weight, 4) for rule, weight in self.weights.items()},
+            "score": round(self.score, 4),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """An input that a model may be shown: images in order, and for a radiograph how it is turned upright."""
+
+    images: tuple[Slice, ...]
+    weights: Mapping[str, float]
+    step_mm: float | None = None
+    filled: tuple[int, ...] = ()
+    resent: int = 0
+    upright: Upright | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selected:
-    """The instances that a model will see, in order, and what was thought of every series."""
+    """The input that a model will see, and what was thought of every series.
+
+    `ranking` has the used one first, then by score, then what did not fit.  `marks` say what a reader should know of
+    an input that is used all the same.
+    """
 
     series_instance_uid: str
-    instances: tuple[InstanceRecord, ...]
-    series_reasons: Mapping[str, str]
+    images: tuple[Slice, ...]
+    ranking: tuple[Considered, ...]
+    marks: tuple[str, ...] = ()
+    filled: tuple[int, ...] = ()
+    upright: Upright | None = None
+    burned_in: bool = False
+
+    @property
+    def instances(self) -> tuple[InstanceRecord, ...]:
+        """Each instance once, in the order of its first image."""
+        return tuple({image.instance.sop_instance_uid: image.instance for image in self.images}.values())
+
+    @property
+    def series_reasons(self) -> dict[str, str]:
+        """Per series ``used``, or why not."""
+        return reasons_of(self.ranking)
 
 
 def select(instances: Sequence[InstanceRecord], rules: InputRules, objects: ObjectStore) -> Selected:
@@ -61,137 +116,195 @@ def select(instances: Sequence[InstanceRecord], rules: InputRules, objects: Obje
     Raises
     ------
     NotSuitable
-        No series fits; the reason is the series' own where they share one, else ``no_eligible_series``.
+        No series fits; the reason is the series' own where they share one, else ``no_eligible_series``.  Or the one
+        that fits is of a patient too young for the model: ``age_out_of_range``.
     """
     by_series: dict[str, list[InstanceRecord]] = defaultdict(list)
     for instance in instances:
         by_series[instance.series_instance_uid].append(instance)
-    reasons: dict[str, str] = {}
-    candidates: list[tuple[float, str, list[InstanceRecord]]] = []
-    consider = _CONSIDER[rules.kind]
-    for uid, members in by_series.items():
-        fitting = [each for each in members if rules.accepts(modality=each.modality, sop_class_uid=each.sop_class_uid)]
-        if not fitting:
-            reasons[uid] = "other_modality"
-            continue
+    fitting: list[tuple[Considered, Fit]] = []
+    rejected: list[Considered] = []
+    for members in by_series.values():
+        for considered, fit in _consider(members, rules, objects):
+            if fit is None:
+                rejected.append(considered)
+            else:
+                fitting.append((considered, fit))
+    if not fitting:
+        raise NotSuitable(*_shared_reason(rejected), ranking=tuple(rejected))
+    fitting.sort(key=lambda pair: (pair[0].score, pair[0].images, pair[0].series_instance_uid), reverse=True)
+    (first, best), *others = fitting
+    ranking = (first, *(_not_preferred(one, first) for one, _ in others), *rejected)
+    age = _checked_age(best.images[0].head, rules, ranking)
+    return Selected(
+        series_instance_uid=first.series_instance_uid,
+        images=best.images,
+        ranking=ranking,
+        marks=marks_of(best, rules, age),
+        filled=best.filled,
+        upright=best.upright,
+        burned_in=first_text(best.images[0].head, "BurnedInAnnotation").upper() == "YES",
+    )
+
+
+def reasons_of(ranking: Iterable[Considered]) -> dict[str, str]:
+    """Give per series ``used``, or why not; several reasons where its parts differ."""
+    by_series: dict[str, list[str]] = defaultdict(list)
+    for one in ranking:
+        said = f"{one.code}: {one.detail}" if one.detail else one.code
+        if said not in by_series[one.series_instance_uid]:
+            by_series[one.series_instance_uid].append(said)
+    return {uid: USED if USED in said else "; ".join(said) for uid, said in by_series.items()}
+
+
+def _shared_reason(rejected: Sequence[Considered]) -> tuple[str, str]:
+    """Give the reason code that says why no series is left, and its detail where only one series has it."""
+    codes = {one.code for one in rejected} - {OTHER_MODALITY}
+    telling = codes - _SAYS_LITTLE or codes
+    if len(telling) != 1:
+        return "no_eligible_series", ""
+    (code,) = telling
+    details = [one.detail for one in rejected if one.code == code]
+    return code, details[0] if len(details) == 1 else ""
+
+
+def _checked_age(head: Dataset, rules: InputRules, ranking: tuple[Considered, ...]) -> int | None:
+    age = age_years(head)
+    if age is not None and age < rules.min_age_years:
+        raise NotSuitable("age_out_of_range", f"under {rules.min_age_years} years", ranking=ranking)
+    return age
+
+
+# ------------------------------------------------------------------------------------------------ one series
+def _consider(
+    members: Sequence[InstanceRecord], rules: InputRules, objects: ObjectStore
+) -> Iterator[tuple[Considered, Fit | None]]:
+    """Give each part of a series with what fits of it, or with the reason why it does not."""
+    about = members[0]
+    fitting = [each for each in members if rules.accepts(modality=each.modality, sop_class_uid=each.sop_class_uid)]
+    if not fitting:
+        yield _rejected(about, NotSuitable(OTHER_MODALITY), len(members)), None
+        return
+    try:
+        parts = _PARTS[rules.kind](fitting, rules, objects)
+    except NotSuitable as error:
+        yield _rejected(about, error, len(fitting)), None
+        return
+    for images, make in parts:
         try:
-            ordered, score = consider(fitting, rules, objects)
+            fit = make()
         except NotSuitable as error:
-            reasons[uid] = str(error)
+            yield _rejected(about, error, images), None
             continue
-        candidates.append((score, uid, ordered))
-    if not candidates:
-        raise NotSuitable(_shared_reason(reasons), series_reasons=reasons)
-    best = max(candidates, key=lambda candidate: (candidate[0], candidate[1]))
-    for score, uid, _ in candidates:
-        reasons[uid] = "used" if uid == best[1] else f"not preferred (score {score:.2f} against {best[0]:.2f})"
-    return Selected(series_instance_uid=best[1], instances=tuple(best[2]), series_reasons=reasons)
+        yield _fits(about, fit), fit
 
 
-def _shared_reason(reasons: Mapping[str, str]) -> str:
-    codes = {reason.partition(":")[0] for reason in reasons.values()} - {"other_modality"}
-    return codes.pop() if len(codes) == 1 else "no_eligible_series"
+Part = tuple[int, Callable[[], Fit]]
+"""How many images it has, and what makes it an input or tells why not."""
 
 
-# ----------------------------------------------------------------------------------------------- axial stacks
-def _consider_stack(
-    members: list[InstanceRecord], rules: InputRules, objects: ObjectStore
-) -> tuple[list[InstanceRecord], float]:
-    """Return the slices in order along their normal and how much this series is wanted."""
-    slices = [each for each in members if "LOCALIZER" not in each.image_type]
+def _stack_parts(members: Sequence[InstanceRecord], rules: InputRules, objects: ObjectStore) -> list[Part]:
+    """Give the stacks that a series holds.
+
+    Raises
+    ------
+    NotSuitable
+        ``localizer_only``, ``derived``, ``too_few_slices`` or, where only a split makes them too few,
+        ``mixed_orientation``, ``mixed_series`` or ``duplicate_positions``.
+    """
+    slices = read_slices(_promising(members, rules), objects)
+    kept = [one for one in slices if not is_derived(one.image_type) and not _says_derived(one)]
+    if not kept:
+        raise NotSuitable("derived")
+    parts = split(kept)
+    stacks = [found for part in parts for found in stacks_of(part, objects)]
+    if len(stacks) > 1 and max(len(stack) for stack, _ in stacks) < rules.min_slices <= len(kept):
+        raise _why_split(kept, parts)
+    return [(len(stack), partial(_as_fit, stack, resent, rules)) for stack, resent in stacks]
+
+
+def _promising(members: Sequence[InstanceRecord], rules: InputRules) -> list[InstanceRecord]:
+    """Drop what the catalogue alone rules out, so that no header is read in vain."""
+    slices = [each for each in members if not is_localizer(each.image_type)]
     if not slices:
         raise NotSuitable("localizer_only")
-    if any(_DERIVED & set(each.image_type[1:]) for each in slices):
+    original = [each for each in slices if (each.number_of_frames or 1) > 1 or not is_derived(each.image_type)]
+    if not original:
         raise NotSuitable("derived")
-    if any((each.number_of_frames or 1) > 1 for each in slices):
-        raise NotSuitable("multi_frame", "enhanced multi-frame objects are not read as stacks yet")
-    if len(slices) < rules.min_slices:
-        raise NotSuitable("too_few_slices", f"{len(slices)}, at least {rules.min_slices} needed")
-    if len(slices) > rules.max_slices > 1:
-        raise NotSuitable("too_many_slices", f"{len(slices)}, at most {rules.max_slices} taken")
-    ordered, step_mm = _in_order(slices)
-    _check_range("slice_step", step_mm, rules.slice_step_mm)
-    _check_range("coverage", step_mm * len(ordered), rules.coverage_mm)
-    header = first_header(ordered[0], objects)
-    if header.get("ContrastBolusAgent"):
-        raise NotSuitable("contrast")
-    kernel = str(header.get("ConvolutionKernel", "")).upper()
-    bone = any(sign in kernel for sign in _BONE)
-    return ordered, 1.0 - 0.5 * bone - 0.05 * abs(step_mm - _STEP_WANTED_MM)
+    count = sum(each.number_of_frames or 1 for each in original)
+    if count < rules.min_slices:
+        raise NotSuitable("too_few_slices", f"{count}, at least {rules.min_slices} needed")
+    return original
 
 
-def _in_order(slices: list[InstanceRecord]) -> tuple[list[InstanceRecord], float]:
-    orientations = {each.image_orientation_patient for each in slices}
-    if None in orientations or (positions := slice_positions_mm(slices)) is None:
-        raise NotSuitable("no_geometry")
-    normals = np.array([slice_normal(orientation) for orientation in orientations if orientation is not None])
-    if float(np.abs(normals - normals[0]).max()) > _SAME_MM:
-        raise NotSuitable("mixed_orientation")
-    if abs(float(normals[0][2])) < _AXIAL:
-        raise NotSuitable("not_axial")
-    upward = 1.0 if normals[0][2] > 0 else -1.0
-    ranked = sorted(zip(positions, slices, strict=True), key=lambda pair: upward * pair[0])
-    steps = np.array([upward * (after[0] - before[0]) for before, after in pairwise(ranked)])
-    if float(steps.min()) < _SAME_MM:
-        raise NotSuitable("duplicate_positions", f"{int((steps < _SAME_MM).sum())}")
-    typical = float(np.median(steps))
-    gaps = int((np.abs(steps - typical) > max(_UNEVEN * typical, _UNEVEN_MM)).sum())
-    if gaps:
-        raise NotSuitable("geometry_gap", f"{gaps}")
-    return [each for _, each in ranked], typical
+def _says_derived(one: Slice) -> bool:
+    return bool(DERIVED_TEXT.search(first_text(one.head, "SeriesDescription").upper()))
 
 
-def _check_range(name: str, value_mm: float, wanted_mm: tuple[float, float]) -> None:
-    low, high = wanted_mm
-    if high and not low <= value_mm <= high:
-        raise NotSuitable(name, f"{value_mm:.1f} mm, {low:g} to {high:g} taken")
+def _why_split(slices: Sequence[Slice], parts: Sequence[Sequence[Slice]]) -> NotSuitable:
+    if len(parts) == 1:
+        return NotSuitable("duplicate_positions")
+    if len({(one.kernel, one.energy, one.phase) for one in slices}) > 1:
+        return NotSuitable("mixed_series")
+    return NotSuitable("mixed_orientation")
 
 
-# ------------------------------------------------------------------------------------------------ radiographs
-def _consider_radiograph(
-    members: list[InstanceRecord],
-    rules: InputRules,  # noqa: ARG001 - the common form
-    objects: ObjectStore,
-) -> tuple[list[InstanceRecord], float]:
-    """Return the newest frontal chest image of a series."""
+def _as_fit(slices: Sequence[Slice], resent: int, rules: InputRules) -> Fit:
+    stack: Stack = stack_in_order(slices, resent, rules)
+    return Fit(
+        images=stack.slices,
+        weights=weigh(stack, rules),
+        step_mm=stack.step_mm,
+        filled=stack.filled,
+        resent=stack.resent,
+    )
+
+
+def _image_parts(members: Sequence[InstanceRecord], rules: InputRules, objects: ObjectStore) -> list[Part]:  # noqa: ARG001 - the common form
+    """Give the newest image of a series that is a frontal chest, as one part."""
+    return [(len(members), partial(_newest_frontal, members, objects))]
+
+
+def _newest_frontal(members: Sequence[InstanceRecord], objects: ObjectStore) -> Fit:
     last: NotSuitable | None = None
     for instance in reversed(members):
         try:
-            view = _frontal_chest(instance, objects)
+            image, weight, upright = consider_image(instance, objects)
         except NotSuitable as error:
             last = error
             continue
-        return [instance], 1.0 if view == "PA" else 0.9
+        return Fit(images=(image,), weights={"view": weight}, upright=upright)
     raise last or NotSuitable("no_eligible_series")
 
 
-def _frontal_chest(instance: InstanceRecord, objects: ObjectStore) -> str:
-    if (instance.number_of_frames or 1) > 1:
-        raise NotSuitable("multi_frame")
-    header = first_header(instance, objects)
-    if header.get("PresentationIntentType") == "FOR PROCESSING":
-        raise NotSuitable("for_processing")
-    if header.get("PatientSpeciesDescription"):
-        raise NotSuitable("not_human")
-    part = str(header.get("BodyPartExamined", "")).upper()
-    if part and not any(word in part for word in ("CHEST", "THORAX", "LUNG")):
-        raise NotSuitable("other_body_part")
-    view = str(header.get("ViewPosition", "")).upper()
-    if view in {"LL", "RL", "LAT", "LATERAL"}:
-        raise NotSuitable("view_lateral")
-    if view not in {"PA", "AP"}:
-        raise NotSuitable("view_unknown")
-    return view
+_PARTS: Mapping[str, Callable[[Sequence[InstanceRecord], InputRules, ObjectStore], list[Part]]] = {
+    "volume": _stack_parts,
+    "radiograph": _image_parts,
+}
 
 
-_Consider = Callable[[list["InstanceRecord"], "InputRules", "ObjectStore"], tuple[list["InstanceRecord"], float]]
-_CONSIDER: Mapping[str, _Consider] = {"volume": _consider_stack, "radiograph": _consider_radiograph}
+# ------------------------------------------------------------------------------------------------ what is said of it
+def _fits(about: InstanceRecord, fit: Fit) -> Considered:
+    return Considered(
+        series_instance_uid=about.series_instance_uid,
+        series_number=about.series_number,
+        code=USED,
+        images=len(fit.images),
+        step_mm=round(fit.step_mm, 3) if fit.step_mm is not None else None,
+        kernel=fit.images[0].kernel,
+        weights=fit.weights,
+    )
 
 
-def first_header(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
-    """Read the attributes that selection asks for; `NotSuitable` (decode_error) where the file does not parse."""
-    content = io.BytesIO(read_whole(objects, instance))  # a parser seeks, a stream from an object store cannot
-    try:
-        return pydicom.dcmread(content, stop_before_pixels=True, specific_tags=list(_TAGS))
-    except (InvalidDicomError, ValueError, KeyError, NotImplementedError, AttributeError, EOFError) as error:
-        raise NotSuitable("decode_error", type(error).__name__) from error
+def _not_preferred(one: Considered, best: Considered) -> Considered:
+    return replace(one, code=NOT_PREFERRED, detail=f"score {one.score:.2f} against {best.score:.2f}")
+
+
+def _rejected(about: InstanceRecord, error: NotSuitable, images: int) -> Considered:
+    return Considered(
+        series_instance_uid=about.series_instance_uid,
+        series_number=about.series_number,
+        code=error.reason,
+        detail=error.detail,
+        images=images,
+    )

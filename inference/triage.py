@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inference.errors import NotSuitable
-from inference.gates import check_input, check_scores
+from inference.gates import check_input, check_known, check_scores, check_shortcut, without_corners
 from inference.partial import consecutive, rules_for_part
-from inference.selection import Selected, select
+from inference.selection import Considered, Selected, reasons_of, select
 from inference.volume import load_radiograph, load_volume
+from models.contract import Volume
 from storage.ports import ObjectStore
 from storage.records import Finding, Outcome, TriageResult
 
 if TYPE_CHECKING:
-    from models.contract import FindingSpec, ModelCard, Prediction, Radiograph, TriageModel, Volume
+    from models.contract import FindingSpec, ModelCard, Prediction, Radiograph, TriageModel
     from storage.records import InstanceRecord, JobId
 
 _LOAD: Mapping[str, Callable[[Selected, ObjectStore], Volume | Radiograph]] = {
@@ -52,23 +53,28 @@ def run(
     """
     card = model.card
     times: dict[str, float] = {}
+    selected: Selected | None = None
     try:
         selected = _select(request, card, objects)
         times["selected"] = clock()
         image = _LOAD[card.input_rules.kind](selected, objects)
         times["decoded"] = clock()
-        check_input(image)
+        check_input(image, card.input_rules)
         times["gated"] = clock()
         prediction = model.predict(image)
         times["predicted"] = clock()
+        check_known(card, prediction)
         check_scores(prediction)
+        if selected.burned_in and not isinstance(image, Volume):
+            check_shortcut(prediction, model.predict(without_corners(image)))
     except NotSuitable as error:
+        ranking = error.ranking or _turned_down(selected, error)
         return TriageResult(
             outcome=Outcome.NOT_SUITABLE,
             reason=error.reason,
             detail=error.detail,
-            series_reasons=error.series_reasons,
-            provenance=_provenance(card, request.instances, runtime),
+            series_reasons=reasons_of(ranking),
+            provenance=_provenance(card, request.instances, runtime) | _told(ranking, selected),
             times=times,
         )
     result = judge(card, prediction, selected.series_instance_uid, raises=may_raise(card, request.instances))
@@ -77,7 +83,9 @@ def run(
         series_instance_uid=selected.series_instance_uid,
         series_reasons=selected.series_reasons,
         inputs=tuple(instance.sop_instance_uid for instance in selected.instances),
-        provenance={**_provenance(card, selected.instances, runtime), "batches": list(prediction.batches)},
+        provenance=_provenance(card, selected.instances, runtime)
+        | {"batches": list(prediction.batches)}
+        | _told(selected.ranking, selected, prediction),
         times=times,
     )
 
@@ -87,6 +95,26 @@ def _select(request: RunRequest, card: ModelCard, objects: ObjectStore) -> Selec
         return select(request.instances, card.input_rules, objects)
     part = consecutive(request.instances, card.input_rules)
     return select(part, rules_for_part(card.input_rules, card.progressive), objects)
+
+
+def _turned_down(selected: Selected | None, error: NotSuitable) -> tuple[Considered, ...]:
+    """Give the ranking after a gate turned down the series that was selected."""
+    if selected is None:
+        return ()
+    first, *others = selected.ranking
+    return (replace(first, code=error.reason, detail=error.detail), *others)
+
+
+def _told(
+    ranking: tuple[Considered, ...], selected: Selected | None, prediction: Prediction | None = None
+) -> dict[str, object]:
+    """Give what provenance keeps of the choice: every series with its reason and weights, and the input's marks."""
+    told: dict[str, object] = {"selection": [considered.as_json() for considered in ranking]}
+    if selected is not None:
+        told["marks"] = list(selected.marks)
+    if prediction is not None and prediction.distance is not None:
+        told["ood_distance"] = round(prediction.distance, 3)
+    return told
 
 
 def judge(card: ModelCard, prediction: Prediction, series_instance_uid: str, *, raises: bool) -> TriageResult:

@@ -2,139 +2,119 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
+from inference.displayed import displayed_radiograph, read_image
 from inference.errors import NotSuitable
 from inference.geometry import slice_normal, slice_positions_mm
+from inference.slices import PARSE_ERRORS, READERS, Slice, first_text, functional
+from inference.stored import is_padding, stored_values
 from models.contract import Radiograph, Volume
-from storage.whole import read_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from inference.selection import Selected
     from storage.ports import ObjectStore
-    from storage.records import InstanceRecord
 
 Floats = npt.NDArray[np.float32]
 
-_READERS = 8
 _AIR_HU = -1024.0
-_CLIP_PERCENT = (0.5, 99.5)
-# What pydicom and its plug-ins raise for pixel data that lies, breaks off or needs a decoder that is not here.
-_DECODE_ERRORS = (ValueError, AttributeError, RuntimeError, NotImplementedError, KeyError, TypeError, OSError)
 
 
 def load_volume(selected: Selected, objects: ObjectStore) -> Volume:
     """Read the slices of a stack, several at a time, and stack them in the order selected.
 
+    Where one slice is missing and the card allows it, the mean of its neighbours stands in, under the name of the one
+    below.
+
     Raises
     ------
     NotSuitable
-        ``decode_error`` or ``mixed_matrix``.
+        ``decode_error``, ``mixed_matrix`` or ``no_geometry``.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        data_sets = list(pool.map(lambda instance: _read(instance, objects), selected.instances))
-    slices = [_hounsfield(data_set) for data_set in data_sets]
-    if len({each.shape for each in slices}) != 1:
+    images = selected.images
+    with ThreadPoolExecutor(READERS) as pool:
+        read = list(pool.map(lambda instance: read_image(instance, objects), selected.instances))
+    by_uid = {str(data_set.SOPInstanceUID): data_set for data_set in read}
+    slices = [_hounsfield(by_uid[str(image.instance.sop_instance_uid)], image.frame) for image in images]
+    spacings = {_pixel_spacing(image) for image in images}
+    if len({each.shape for each in slices}) != 1 or len(spacings) != 1:
         raise NotSuitable("mixed_matrix")
-    positions = slice_positions_mm(selected.instances)
-    first = data_sets[0]
-    if positions is None or "PixelSpacing" not in first:
+    if (spacing := spacings.pop()) is None:
         raise NotSuitable("no_geometry")
-    step_mm = float(np.median(np.abs([after - before for before, after in pairwise(positions)])))
-    row_mm, column_mm = (float(value) for value in first.PixelSpacing)
+    order = sorted([*range(len(images)), *selected.filled])
+    voxels = np.stack([slices[at] for at in order])
+    for place, at in enumerate(selected.filled):
+        hole = at + place + 1
+        voxels[hole] = (slices[at] + slices[at + 1]) / 2
     return Volume(
-        voxels=np.stack(slices),
-        spacing_mm=(step_mm, row_mm, column_mm),
-        affine_lps=_affine(selected.instances, row_mm, column_mm),
-        instance_uids=tuple(str(each.sop_instance_uid) for each in selected.instances),
+        voxels=voxels,
+        spacing_mm=(_step_mm(images), *spacing),
+        affine_lps=_affine(images, len(order), *spacing),
+        instance_uids=tuple(str(images[at].instance.sop_instance_uid) for at in order),
     )
 
 
 def load_radiograph(selected: Selected, objects: ObjectStore) -> Radiograph:
-    """Read one radiograph and bring it to 0..1 as displayed: modality LUT, VOI LUT, then MONOCHROME1 inverted.
+    """Read one radiograph as it is displayed, turned upright where the pixels told how it lies.
 
     Raises
     ------
     NotSuitable
-        ``decode_error`` or ``not_grayscale``.
+        ``decode_error``, ``not_grayscale`` or ``flat_image``.
     """
-    instance = selected.instances[0]
-    data_set = _read(instance, objects)
-    if not str(data_set.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
-        raise NotSuitable("not_grayscale")
-    pixels = _displayed(data_set)
-    if data_set.PhotometricInterpretation == "MONOCHROME1" or data_set.get("PresentationLUTShape") == "INVERSE":
-        pixels = 1.0 - pixels
-    view = str(data_set.get("ViewPosition", "")) or None
-    return Radiograph(pixels=pixels, instance_uid=str(instance.sop_instance_uid), view=view)
+    (image,) = selected.images
+    pixels = displayed_radiograph(image.instance, objects)
+    if selected.upright is not None:
+        pixels = selected.upright.turn(pixels)
+    view = first_text(image.head, "ViewPosition") or None
+    return Radiograph(pixels=pixels, instance_uid=str(image.instance.sop_instance_uid), view=view)
 
 
-def _read(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
-    content = read_whole(objects, instance)
-    try:
-        data_set = pydicom.dcmread(io.BytesIO(content))
-        _ = data_set.pixel_array  # decoded here, in the reader's thread, and kept on the data set
-    except _DECODE_ERRORS as error:
-        raise NotSuitable("decode_error", type(error).__name__) from error
-    return data_set
-
-
-def _hounsfield(data_set: Dataset) -> Floats:
+def _hounsfield(data_set: Dataset, frame: int | None) -> Floats:
     """Return stored values x (0028,1053) Rescale Slope + (0028,1052) Rescale Intercept, padding as air."""
-    stored = data_set.pixel_array
-    slope, intercept = float(data_set.get("RescaleSlope", 1)), float(data_set.get("RescaleIntercept", 0))
+    try:
+        pixels = data_set.pixel_array
+        one = pixels if frame is None or pixels.ndim == 2 else pixels[frame]  # a single frame has no axis of its own
+        stored = stored_values(data_set, one)
+        scale = data_set if frame is None else functional(data_set, frame, "PixelValueTransformationSequence")
+        slope, intercept = float(scale.get("RescaleSlope", 1)), float(scale.get("RescaleIntercept", 0))
+        padding = is_padding(data_set, stored)
+    except PARSE_ERRORS as error:
+        raise NotSuitable("decode_error", type(error).__name__) from error
     hounsfield = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    padding = data_set.get("PixelPaddingValue")
-    if isinstance(padding, int):
-        hounsfield[stored == padding] = _AIR_HU
+    if padding is not None:
+        hounsfield[padding] = _AIR_HU
     return np.asarray(np.maximum(hounsfield, np.float32(_AIR_HU)), dtype=np.float32)
 
 
-def _displayed(data_set: Dataset) -> Floats:
-    stored = data_set.pixel_array
-    modality = apply_modality_lut(stored, data_set)
-    if "VOILUTSequence" in data_set or "WindowCenter" in data_set:
-        values = np.asarray(apply_voi_lut(modality, data_set, prefer_lut=True), dtype=np.float32)
-        low, high = _output_range(data_set)
-    else:
-        values = np.asarray(modality, dtype=np.float32)
-        low, high = (float(np.percentile(values, percent)) for percent in _CLIP_PERCENT)
-    if high <= low:
-        raise NotSuitable("flat_image")
-    shown = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    return np.asarray(shown, dtype=np.float32)
+def _pixel_spacing(image: Slice) -> tuple[float, float] | None:
+    where = image.head if image.frame is None else functional(image.head, image.frame, "PixelMeasuresSequence")
+    told = where.get("PixelSpacing")
+    return (round(float(told[0]), 6), round(float(told[1]), 6)) if told else None
 
 
-def _output_range(data_set: Dataset) -> tuple[float, float]:
-    """Return the range that the VOI LUT maps to (PS3.3 C.11.2): the LUT's bits, or the modality LUT's full range."""
-    if "VOILUTSequence" in data_set:
-        bits = int(data_set.VOILUTSequence[0].LUTDescriptor[2])
-        return 0.0, float(2**bits - 1)
-    bits = int(data_set.BitsStored)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if data_set.PixelRepresentation else (0, 2**bits - 1)
-    slope, intercept = float(data_set.get("RescaleSlope", 1)), float(data_set.get("RescaleIntercept", 0))
-    return low * slope + intercept, high * slope + intercept
+def _step_mm(images: Sequence[Slice]) -> float:
+    positions = slice_positions_mm(images)
+    if positions is None:
+        raise NotSuitable("no_geometry")
+    return float(np.median(np.abs(np.diff(positions))))
 
 
-def _affine(stack: Sequence[InstanceRecord], row_mm: float, column_mm: float) -> npt.NDArray[np.float64]:
+def _affine(images: Sequence[Slice], count: int, row_mm: float, column_mm: float) -> npt.NDArray[np.float64]:
     """Return the map from (column, row, slice) to LPS millimetres (PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1)."""
-    orientation = stack[0].image_orientation_patient or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    first = np.array(stack[0].image_position_patient, dtype=np.float64)
-    last = np.array(stack[-1].image_position_patient, dtype=np.float64)
+    orientation = images[0].image_orientation_patient or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    first = np.array(images[0].image_position_patient, dtype=np.float64)
+    last = np.array(images[-1].image_position_patient, dtype=np.float64)
     affine = np.eye(4)
     affine[:3, 0] = np.array(orientation[:3]) * column_mm
     affine[:3, 1] = np.array(orientation[3:]) * row_mm
-    affine[:3, 2] = (last - first) / (len(stack) - 1) if len(stack) > 1 else slice_normal(orientation)
+    affine[:3, 2] = (last - first) / (count - 1) if count > 1 else slice_normal(orientation)
     affine[:3, 3] = first
     return affine

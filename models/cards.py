@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.chains import Chain
-from models.contract import FindingSpec, OperatingPoint
+from models.contract import FindingSpec, KnownInputs, OperatingPoint
 from models.errors import CardInvalid
 
 
@@ -46,9 +46,35 @@ def _operating_point(read: Mapping[str, Any]) -> OperatingPoint:
     return OperatingPoint(**{**read, **intervals})
 
 
-def model_digest(weights_sha256: str, chain: Chain, findings: tuple[FindingSpec, ...]) -> str:
-    """Give the SHA-256 that names a model: weights, chain, labels and thresholds; another digest is another model."""
+def read_known_inputs(path: Path) -> KnownInputs:
+    """Read what `models.reference.known_inputs` wrote about a model beside its weights.
+
+    Raises
+    ------
+    CardInvalid
+        The file is absent or does not say what a card needs.
+    """
+    try:
+        read: dict[str, Any] = json.loads(path.read_text())
+        return KnownInputs(
+            file=read["file"], sha256=read["sha256"], threshold=float(read["threshold"]), dataset=read["dataset"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CardInvalid(
+            f"{path.name} tells no known inputs: {error!r}; write it with models.reference.known_inputs"
+        ) from error
+
+
+def model_digest(
+    weights_sha256: str, chain: Chain, findings: tuple[FindingSpec, ...], known_inputs: KnownInputs | None = None
+) -> str:
+    """Give the SHA-256 that names a model; another digest is another model.
+
+    It covers weights, chain, labels and thresholds, that of known inputs included.
+    """
+    known = {"known_inputs": [known_inputs.sha256, known_inputs.threshold]} if known_inputs else {}
     said = {
+        **known,
         "weights": weights_sha256,
         "chain": chain.canonical(),
         "findings": [

@@ -61,12 +61,15 @@ class Prediction:
     `key_instance_uids` names per finding the SOP Instance a reader should open first.  `slice_scores` is per
     finding the score of each slice, in `Volume.instance_uids` order; empty for a radiograph.  `batches` is how many
     items went through the network at a time, one number a pass: sums come out otherwise in batches of another size.
+    `distance` tells how far the input lies from what the model knows, where its card has `known_inputs`; it comes out
+    of the same pass.
     """
 
     scores: Mapping[str, float]
     key_instance_uids: Mapping[str, str] = field(default_factory=dict)
     slice_scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     batches: tuple[int, ...] = ()
+    distance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,8 +97,21 @@ class FindingSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KnownInputs:
+    """Where a model's knowledge ends: an input farther off than `threshold` gets no answer.
+
+    `file` lies beside the weights and has the SHA-256 `sha256`; `dataset` says on what the threshold was chosen.
+    """
+
+    file: str
+    sha256: str
+    threshold: float
+    dataset: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InputRules:
-    """What a model accepts, by header alone; geometry and pixels are judged later, with a reason code."""
+    """What a model accepts, by header and geometry; pixels are judged later, with a reason code."""
 
     kind: Literal["volume", "radiograph"]
     modalities: tuple[str, ...]
@@ -103,7 +119,19 @@ class InputRules:
     min_slices: int = 1
     max_slices: int = 1
     slice_step_mm: tuple[float, float] = (0.0, 0.0)
+    preferred_step_mm: float = 5.0
+    """Of several stacks that fit, the one nearest to this is taken."""
     coverage_mm: tuple[float, float] = (0.0, 0.0)
+    max_tilt_deg: float = 30.0
+    """How far slices may lean from the axial plane."""
+    max_missing_slices: int = 0
+    """How many single missing slices may be filled from their neighbours, 0 or 1."""
+    whole_volume: bool = False
+    """The network sees the stack as one block, so a stack that a tilted gantry sheared is refused."""
+    tissue_mode_hu: tuple[float, float] = (0.0, 0.0)
+    """Where the commonest soft tissue lies, in Hounsfield units; not checked where both are 0."""
+    min_age_years: int = 0
+    """A younger patient gets no answer; 0 for no floor."""
 
     def accepts(self, *, modality: str | None, sop_class_uid: str) -> bool:
         """Tell whether an instance of this kind could be part of an input."""
@@ -131,9 +159,10 @@ class Progressive:
 class ModelCard:
     """Everything a site must know of a model, read without loading torch.
 
-    `digest` is the SHA-256 over weights digest, pre/post chain, labels and operating points: another digest is
-    another model.  `raises_only_uid_root`, where set, limits which studies the model may move in the worklist: all
-    SOP Instance UIDs of the study must start with it, any other study gets a shadow result.  No setting changes it.
+    `digest` is the SHA-256 over weights digest, pre/post chain, labels, operating points and known inputs: another
+    digest is another model.  `raises_only_uid_root`, where set, limits which studies the model may move in the
+    worklist: all SOP Instance UIDs of the study must start with it, any other study gets a shadow result.  No setting
+    changes it.
     """
 
     id: str
@@ -155,6 +184,7 @@ class ModelCard:
     score_bound: float = 1e-4
     """How far a score may be from the same model's on the same images, on another build, CPU, thread count or batch
     shape; on the same ones the bits are the same."""
+    known_inputs: KnownInputs | None = None
     expected_seconds: float = 10.0
     """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""
     progressive: Progressive | None = None

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import (
+    CTImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+)
 
 from models.contract import (
     FindingSpec,
@@ -99,6 +105,7 @@ def keep_data_set(into: Archive, data_set: Dataset) -> Verdict:
             study_instance_uid=data_set.StudyInstanceUID,
             transfer_syntax_uid=data_set.file_meta.TransferSyntaxUID,
             modality=data_set.Modality,
+            series_number=data_set.get("SeriesNumber"),
             instance_number=data_set.get("InstanceNumber"),
             image_type=tuple(data_set.get("ImageType", ())),
             number_of_frames=data_set.get("NumberOfFrames"),
@@ -136,6 +143,49 @@ def ct_slice(number: int = 1, *, value_hu: float = 40.0, size: int = 16, **attri
     data_set.RescaleSlope, data_set.RescaleIntercept = 1, -1024
     _set_pixels(data_set, np.where(disc, value_hu + 1024, 24).astype(np.int16))
     return _with(data_set, attributes)
+
+
+def enhanced_ct(
+    numbers: Sequence[float],
+    *,
+    intercepts: Sequence[float] | None = None,
+    frame_type: Sequence[str] = ("ORIGINAL", "PRIMARY", "VOLUME", "NONE"),
+) -> Dataset:
+    """One enhanced CT object: frame k shows a disc of ten times `numbers[k]` HU at that many steps of 5 mm."""
+    frames = [ct_slice(1, value_hu=10.0 * number) for number in numbers]
+    data_set = frames[0]
+    data_set.SOPClassUID = data_set.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    data_set.NumberOfFrames = len(frames)
+    data_set.PixelData = b"".join(frame.PixelData for frame in frames)
+    data_set.PerFrameFunctionalGroupsSequence = [
+        _groups(
+            PlanePositionSequence={"ImagePositionPatient": [0, 0, 5 * number]},
+            PixelValueTransformationSequence={
+                "RescaleSlope": 1,
+                "RescaleIntercept": intercepts[index] if intercepts else -1024,
+                "RescaleType": "HU",
+            },
+        )
+        for index, number in enumerate(numbers)
+    ]
+    data_set.SharedFunctionalGroupsSequence = [
+        _groups(
+            PlaneOrientationSequence={"ImageOrientationPatient": list(AXIAL)},
+            PixelMeasuresSequence={"PixelSpacing": [12, 12], "SliceThickness": 5},
+            CTImageFrameTypeSequence={"FrameType": list(frame_type)},
+            CTReconstructionSequence={"ConvolutionKernel": "H30s"},
+        )
+    ]
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
+        delattr(data_set, name)
+    return data_set
+
+
+def _groups(**groups: dict[str, Any]) -> Dataset:
+    found = Dataset()
+    for name, attributes in groups.items():
+        setattr(found, name, [_with(Dataset(), attributes)])
+    return found
 
 
 def radiograph(pixels: np.ndarray | None = None, **attributes: Any) -> Dataset:

@@ -144,7 +144,7 @@ def one(tx: Transaction, result: ResultId) -> ResultRecord:
     row = tx.execute(sa.select(_results).where(_results.c.id == result)).one_or_none()
     if row is None:
         raise CatalogueUnknown("there is no such result")
-    return _as_result(row)
+    return as_result(row)
 
 
 def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tuple[ResultRecord, ...]]:

@@ -179,7 +179,7 @@ def test_everything_kept_so_far_is_whole(site: Site, tmp_path: Path, number: int
 
 
 def _kinds(site: Site, files: list[SentFile]) -> dict[str, int]:
-    """Return how often each fact was told of a study: not whether and when it moves the list, nor what we made of it."""
+    """Return how often each fact was told of a study: not whether it moves the list, nor what we made of it."""
     received = {None, *(file.series for file in files)}
     told = Counter(
         change["kind"] for change in site.changes(files[0].study) if change["series_instance_uid"] in received

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from api import words
+from inference import marks
 from inference.errors import RunDied, RunFailed, RunHung
 from storage.catalog import changes
 
@@ -36,6 +38,15 @@ def test_every_reason_code_is_on_the_page_and_no_other() -> None:
     named = set(re.findall(r'NotSuitable\(\s*"(\w+)"', SOURCE)) | set(re.findall(r'_check_range\("(\w+)"', SOURCE))
     failed = {RunFailed.reason, RunHung.reason, RunDied.reason, "weights", "memory", "object_damaged"}
     assert set(re.findall(r"^\| `(\w+)` \|", _section("Reason codes"), re.MULTILINE)) == named | failed
+
+
+def test_every_reason_code_and_mark_is_said_in_both_languages() -> None:
+    codes = re.findall(r"^\| `(\w+)` \|", _section("Reason codes"), re.MULTILINE)
+    assert set(codes) <= set(words.REASONS)
+    assert set(re.findall(r"^\| `(\w+)` \|", _section("Marks"), re.MULTILINE)) == set(words.MARKS)
+    assert set(words.MARKS) == {
+        value for name, value in vars(marks).items() if name.isupper() and isinstance(value, str)
+    }
 
 
 def test_every_kind_of_change_is_on_the_page_and_no_other() -> None:

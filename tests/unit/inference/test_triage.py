@@ -127,7 +127,10 @@ def test_the_brain_kernel_is_preferred_and_the_other_series_has_its_reason(tmp_p
     result = _run(tmp_path, [*bone, *_slices(ConvolutionKernel="H30s")], TrialModel(card()))
     assert result.series_instance_uid == "2.25.1.1"
     assert result.series_reasons["2.25.1.1"] == "used"
-    assert result.series_reasons["2.25.1.2"].startswith("not preferred")
+    assert result.series_reasons["2.25.1.2"] == "not_preferred: score 0.50 against 1.00"
+    used, other = result.provenance["selection"]
+    assert (used["code"], used["kernel"], used["images"], used["step_mm"]) == ("used", "H30s", 5, 5.0)
+    assert other["weights"] == {"base": 1.0, "bone kernel": -0.5, "slice step": 0.0}
 
 
 def test_a_score_that_is_no_number_is_no_answer(tmp_path: Path) -> None:
