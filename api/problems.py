@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from api import errors as ours
 from imaging.errors import DecodeRefused, DecoderLost, DecodersBusy, DecoderUnready
-from inference.errors import DispatcherUnavailable
+from inference.errors import DispatcherUnavailable, TargetsRefused, VerdictRefused
 from pacs_gateway.errors import HeaderRejected
 from storage import errors as storage
 from storage.search import MatchRejected
@@ -63,6 +63,8 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     WorkitemTooLong: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     WorkitemGone: Problem(status=HTTPStatus.GONE),
     SubscriptionRefused: Problem(status=HTTPStatus.FORBIDDEN),
+    TargetsRefused: Problem(status=HTTPStatus.CONFLICT),
+    VerdictRefused: Problem(status=HTTPStatus.CONFLICT),
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),
     storage.Rejected: Problem(status=HTTPStatus.CONFLICT),
     storage.Unavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),

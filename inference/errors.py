@@ -8,7 +8,9 @@ InferenceError
 ├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
-└── NothingToExpect          what flags would do at a site has no answer
+├── NothingToExpect          what flags would do at a site has no answer
+├── TargetsRefused           targets by which nobody could be told when to read
+└── VerdictRefused           a reader's word that does not fit the finding it is about
 """
 
 from __future__ import annotations
@@ -69,3 +71,11 @@ class DispatcherMisconfigured(InferenceError):
 
 class NothingToExpect(InferenceError):
     """What flags would do at a site has no answer."""
+
+
+class TargetsRefused(InferenceError):
+    """These targets cannot be set."""
+
+
+class VerdictRefused(InferenceError):
+    """No such thing can be said of this finding."""

@@ -10,11 +10,12 @@ from roi.extracting import extracting
 from roi.rejecting import rejecting
 from roi.scrubbing import scrubbing
 from roi.tidying import tidying
+from roi.watching import watching
 
 if TYPE_CHECKING:
     from roi.settings import Settings
 
-_CHORES: Final = (scrubbing, extracting, rejecting, tidying)
+_CHORES: Final = (scrubbing, extracting, rejecting, tidying, watching)
 
 
 @contextmanager

@@ -39,6 +39,14 @@ KINDS = (
     "result-superseded",
     "job-failed",
     "priority-changed",
+    "study-opened",
+    "study-closed",
+    "study-reported",
+    "study-returned",
+    "targets-changed",
+    "flag-rate-high",
+    "flag-rate-normal",
+    "feedback-given",
 )
 
 
