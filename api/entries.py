@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from api.context import ApiContext
     from models.contract import ModelCard
     from storage.catalog.guard import Guard
-    from storage.records import CoverageRecord, Finding
+    from storage.records import CoverageRecord, Feedback, Finding
 
 Entry = dict[str, Any]
 
@@ -69,16 +69,18 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "revision": study.revision,
         "coverage": [_coverage(line, study, context) for line in entry.coverage],
         "findings": [
-            _finding(finding, record, context.card(record.model_id))
+            _finding(finding, record, context.card(record.model_id), entry.feedback.get(record.id, ()))
             for record in entry.results
             for finding in record.result.findings
         ],
     }
 
 
-def as_results(records: Iterable[ResultRecord], context: ApiContext) -> list[Entry]:
-    """Return whole results, newest first, superseded ones marked."""
-    return [_result(record, context.card(record.model_id)) for record in records]
+def as_results(entry: WorklistEntry, context: ApiContext) -> list[Entry]:
+    """Return a study's whole results, newest first, superseded ones marked."""
+    return [
+        _result(record, context.card(record.model_id), entry.feedback.get(record.id, ())) for record in entry.results
+    ]
 
 
 def as_flag_rate(guarded: Guard | None) -> Entry:
@@ -160,10 +162,13 @@ def _reason(code: str | None) -> Entry | None:
     return {"vi": text.vi, "en": text.en}
 
 
-def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None) -> Entry:
+def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None, said: Iterable[Feedback]) -> Entry:
     fields = asdict(finding)
     name = {"vi": fields.pop("name_vi"), "en": fields.pop("name_en")}
-    return {**fields, "name": name, **_provenance(record), "label": _label(card)}
+    words_on_it = [
+        {"by": each.by, "verdict": each.verdict, "at": each.at} for each in said if each.finding == finding.code
+    ]
+    return {**fields, "name": name, **_provenance(record), "label": _label(card), "feedback": words_on_it}
 
 
 def _provenance(record: ResultRecord) -> Entry:
@@ -178,8 +183,8 @@ def _provenance(record: ResultRecord) -> Entry:
     }
 
 
-def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
-    findings = [_finding(finding, record, card) for finding in record.result.findings]
+def _result(record: ResultRecord, card: ModelCard | None, said: tuple[Feedback, ...]) -> Entry:
+    findings = [_finding(finding, record, card, said) for finding in record.result.findings]
     return {
         **_provenance(record),
         "created_at": record.created_at,

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api import (
+    feedback,
     health,
     hidden,
     identity,
@@ -68,6 +69,7 @@ def create_app(context: ApiContext) -> FastAPI:
         reading,
         targets,
         results,
+        feedback,
         page,
     ):
         app.include_router(module.router)

@@ -87,6 +87,16 @@ class OrderPriority(StrEnum):
     ROUTINE = "ROUTINE"
 
 
+class ReaderVerdict(StrEnum):
+    """What a reader says of a model's finding."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    NOT_RELEVANT = "not relevant"
+    MISSED = "missed"
+    """It is there, and the model says that it is not."""
+
+
 class Waiting(StrEnum):
     """Which part of the reading worklist is asked for."""
 
@@ -414,6 +424,17 @@ class ResultRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Feedback:
+    """A reader's word on a finding of a result; without a verdict where an earlier word is taken back."""
+
+    result_id: ResultId
+    finding: str
+    verdict: ReaderVerdict | None
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CoverageRecord:
     """What is true of one model on a study's current revision."""
 
@@ -434,6 +455,8 @@ class WorklistEntry:
     coverage: tuple[CoverageRecord, ...]
     results: tuple[ResultRecord, ...]
     """Newest first; superseded ones included, marked."""
+    feedback: Mapping[ResultId, tuple[Feedback, ...]] = field(default_factory=dict)
+    """The latest word of each reader."""
     ai_counts: bool = True
     """Whether AI moves the list now: not while too many studies are flagged."""
 

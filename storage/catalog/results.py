@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import changes
+from storage.catalog.studies import IN_SIGHT
+from storage.errors import CatalogueUnknown
 from storage.records import Finding, JobId, Outcome, ResultId, ResultRecord, StudyUid, TriageResult
 
 if TYPE_CHECKING:
@@ -64,6 +66,19 @@ def withdraw(tx: Transaction, study: StudyUid, *, revision: int, now: datetime) 
     withdrawn = tx.execute(sa.update(_results).where(*current).values(superseded_by=revision)).rowcount
     if withdrawn:
         changes.append(tx, "result-superseded", at=now, study=study, revision=revision, detail={"results": withdrawn})
+
+
+def get(tx: Transaction, result: ResultId) -> tuple[StudyUid, ResultRecord]:
+    """Return one result, and whose it is; `CatalogueUnknown` where it is not here."""
+    query = (
+        sa.select(_studies.c.study_instance_uid, _results)
+        .join_from(_results, _studies, _studies.c.id == _results.c.study_pk)
+        .where(_results.c.id == result, IN_SIGHT)
+    )
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        raise CatalogueUnknown(f"no result {result}")
+    return StudyUid(row.study_instance_uid), _as_result(row)
 
 
 def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tuple[ResultRecord, ...]]:

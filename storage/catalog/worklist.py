@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import guard, results, studies
+from storage.catalog import feedback, guard, results, studies
 from storage.catalog.jobs import as_job
 from storage.catalog.reading import WAITS
 from storage.catalog.targets import RANK, wait_of
@@ -96,6 +96,7 @@ def _entries(tx: Transaction, found: list[StudyRecord]) -> list[WorklistEntry]:
     all_series = studies.series_of(tx, uids)
     all_results = results.of_studies(tx, uids)
     all_jobs = _jobs_of(tx, uids)
+    said = feedback.current(tx, [record.id for records in all_results.values() for record in records])
     ai_counts = not guard.is_on(tx)
     return [
         WorklistEntry(
@@ -105,6 +106,11 @@ def _entries(tx: Transaction, found: list[StudyRecord]) -> list[WorklistEntry]:
                 study, all_jobs[study.study_instance_uid], all_results.get(study.study_instance_uid, ())
             ),
             results=all_results.get(study.study_instance_uid, ()),
+            feedback={
+                record.id: said[record.id]
+                for record in all_results.get(study.study_instance_uid, ())
+                if record.id in said
+            },
             ai_counts=ai_counts,
         )
         for study in found

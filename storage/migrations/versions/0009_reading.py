@@ -33,7 +33,7 @@ def upgrade() -> None:
     op.create_index('ix_studies_open_until', 'studies', ['open_until'], unique=False)
     # By the targets of every release before this one.
     op.execute(
-        f"UPDATE studies SET due_without_ai = ready_at + {MINUTE} * CASE "
+        f"UPDATE studies SET due_without_ai = ready_at + CAST({MINUTE} AS BIGINT) * CASE "
         "WHEN 'STAT' IN (order_priority, manual_priority) THEN 15 "
         "WHEN 'URGENT' IN (order_priority, manual_priority) THEN 45 ELSE 240 END "
         "WHERE ready_at IS NOT NULL"

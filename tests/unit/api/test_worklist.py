@@ -128,6 +128,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "superseded_by": None,
                 "shadow": False,
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
+                "feedback": [],
             }
         ],
         "viewer": None,
