@@ -22,6 +22,7 @@ from api import (
     reading,
     results,
     targets,
+    targets_page,
     viewer,
     worklist,
 )
@@ -71,6 +72,7 @@ def create_app(context: ApiContext) -> FastAPI:
         results,
         feedback,
         page,
+        targets_page,
     ):
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):

@@ -73,7 +73,7 @@ def page_of(
         entries = worklist.page(
             tx, targets=targets.current(tx).order, limit=limit, offset=offset, by_name=by_name, of=of
         )
-        reported = worklist.count(tx, Waiting.REPORTED)
+        waiting, reported = (worklist.count(tx, each) for each in (Waiting.WAITING, Waiting.REPORTED))
         guarded = guard.state(tx)
     has_places = of is Waiting.WAITING and not by_name
     places = [place if has_places else None for place in range(offset + 1, offset + 1 + len(entries))]
@@ -81,6 +81,7 @@ def page_of(
     return {
         "cursor": cursor,
         "total": total,
+        "waiting": waiting,
         "reported": reported,
         "flag_rate": as_flag_rate(guarded),
         "limit": limit,

@@ -141,6 +141,7 @@ def test_an_empty_list_has_a_cursor_and_no_entries(client: TestClient) -> None:
         "as_of": "2026-03-01T08:00:00+00:00",
         "cursor": 0,
         "total": 0,
+        "waiting": 0,
         "reported": 0,
         "flag_rate": {"high": False, "since": None, "waiting": None, "flagged": None, "text": None},
         "limit": 100,
