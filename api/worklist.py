@@ -69,18 +69,18 @@ def page_of(
     """
     with context.archive.database.read() as tx:
         cursor = changes.last_seq(tx)  # read first: a change seen twice is harmless, one missed is not
-        total = worklist.count(tx, of)
         entries = worklist.page(
             tx, targets=targets.current(tx).order, limit=limit, offset=offset, by_name=by_name, of=of
         )
         waiting, reported = (worklist.count(tx, each) for each in (Waiting.WAITING, Waiting.REPORTED))
         guarded = guard.state(tx)
+    totals = {Waiting.WAITING: waiting, Waiting.REPORTED: reported, Waiting.ALL: waiting + reported}
     has_places = of is Waiting.WAITING and not by_name
     places = [place if has_places else None for place in range(offset + 1, offset + 1 + len(entries))]
     rows = [as_entry(entry, context, place=place) for entry, place in zip(entries, places, strict=True)]
     return {
         "cursor": cursor,
-        "total": total,
+        "total": totals[of],
         "waiting": waiting,
         "reported": reported,
         "flag_rate": as_flag_rate(guarded),

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _studies, _instances, _hidden = schema.studies, schema.instances, schema.hidden
 
 _MADE_ANEW = (
-    *("results", "jobs", "extracts", "places", "instances", "series", "studies", "quarantine"),
+    *("feedback", "results", "jobs", "extracts", "places", "instances", "series", "studies", "quarantine"),
     *("hidden", "rejection_notes", "removals", "tombstones", "damaged"),
 )
-"""In the order in which rows may go.  Peers, audit, changes and workitems stay: nothing else knows them."""
+"""In the order in which rows may go.  Peers, targets, audit, changes and workitems stay: nothing else knows them."""
 
 
 def is_empty(tx: Transaction) -> bool:
