@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from api.context import ApiContext
     from models.contract import ModelCard
-    from storage.records import CoverageRecord, Finding
+    from storage.catalog.guard import Guard
+    from storage.records import CoverageRecord, Feedback, Finding
 
 Entry = dict[str, Any]
 
@@ -29,7 +30,7 @@ _STUDY_FACTS = (
     "referring_physician_name",
 )
 _PATIENT_FACTS = ("patient_id", "issuer_of_patient_id", "patient_name", "patient_birth_date", "patient_sex")
-_TIMES = ("received_first", "received_last", "completed_at", "ready_at", "due_at")
+_TIMES = ("received_first", "received_last", "completed_at", "ready_at", "due_without_ai")
 
 
 def as_entry(entry: WorklistEntry, context: ApiContext, *, place: int | None = None) -> Entry:
@@ -45,7 +46,7 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
     return {
         "place": place,
         "place_reason": {"vi": reason.vi, "en": reason.en},
-        "urgency": urgency_of(study),
+        "urgency": urgency_of(entry),
         "study_instance_uid": study.study_instance_uid,
         "patient": _facts(study, _PATIENT_FACTS),
         "identity_conflict": study.identity_conflict,
@@ -54,6 +55,7 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
         "series_count": len(received),
         "instance_count": sum(series.instance_count for series in received),
         **_facts(study, _TIMES),
+        "due_at": entry.due_at,
         "completion_reason": study.completion_reason,
         "completion_probability": study.completion_probability,
         "priority": {
@@ -62,11 +64,14 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
             "manual": study.manual_priority,
             "manual_by": study.manual_by,
         },
+        "opened": _opened(study, context),
+        "reported": _reported(study),
+        "alert": alerts(entry),
         "state": study.state,
         "revision": study.revision,
         "coverage": [_coverage(line, study, context) for line in entry.coverage],
         "findings": [
-            _finding(finding, record, context.card(record.model_id))
+            _finding(finding, record, context.card(record.model_id), entry.feedback.get(record.id, ()))
             for record in entry.results
             if record.provisional is None or record.superseded_by is None
             for finding in record.result.findings
@@ -74,22 +79,58 @@ def _row(entry: WorklistEntry, context: ApiContext, place: int | None) -> Entry:
     }
 
 
-def as_results(records: Iterable[ResultRecord], context: ApiContext) -> list[Entry]:
-    """Return whole results, newest first, superseded ones marked."""
-    return [_result(record, context.card(record.model_id)) for record in records]
+def as_result(record: ResultRecord, context: ApiContext) -> Entry:
+    """Return one result, without what readers said of it."""
+    return _result(record, context.card(record.model_id), ())
 
 
-def urgency_of(study: StudyRecord) -> str:
-    """Return how soon the row wants a reader: the most urgent of order, person and AI.
+def as_results(entry: WorklistEntry, context: ApiContext) -> list[Entry]:
+    """Return a study's whole results, newest first, superseded ones marked."""
+    return [
+        _result(record, context.card(record.model_id), entry.feedback.get(record.id, ())) for record in entry.results
+    ]
+
+
+def as_flag_rate(guarded: Guard | None) -> Entry:
+    """Return whether too many studies are flagged for flags to tell anything, with what to say of it."""
+    if guarded is None or not guarded.is_on:
+        return {"high": False, "since": None, "waiting": None, "flagged": None, "text": None}
+    text = words.FLAG_RATE_HIGH
+    counted = {"flagged": guarded.flagged, "waiting": guarded.waiting}
+    said = {"vi": text.vi.format(**counted), "en": text.en.format(**counted)}
+    return {"high": True, "since": guarded.since, **counted, "text": said}
+
+
+def urgency_of(entry: WorklistEntry) -> str:
+    """Return how soon the row wants a reader: the most urgent of order, person and, where it counts, AI.
 
     A person's STAT goes before the order's priority and the model's; AI only raises.
     """
+    study = entry.study
+    ai = study.ai_urgency if entry.ai_counts else None
     asked = {
-        "critical": OrderPriority.STAT in {study.order_priority, study.manual_priority}
-        or study.ai_urgency == "critical",
-        "urgent": OrderPriority.URGENT in {study.order_priority, study.manual_priority} or study.ai_urgency == "urgent",
+        "critical": OrderPriority.STAT in {study.order_priority, study.manual_priority} or ai == "critical",
+        "urgent": OrderPriority.URGENT in {study.order_priority, study.manual_priority} or ai == "urgent",
     }
     return next((level for level, is_asked in asked.items() if is_asked), "routine")
+
+
+def alerts(entry: WorklistEntry) -> bool:
+    """Tell whether the row may call for attention: flagged as critical, and nobody has opened it yet."""
+    study = entry.study
+    return entry.ai_counts and study.ai_urgency == "critical" and study.opened_at is None and study.waits
+
+
+def _opened(study: StudyRecord, context: ApiContext) -> Entry | None:
+    """Return who has the study open; the end of the lease is not told, since it moves without anything happening."""
+    return {"by": study.opened_by, "at": study.opened_at} if study.is_open(context.clock()) else None
+
+
+def _reported(study: StudyRecord) -> Entry | None:
+    if study.reported_revision is None:
+        return None
+    told = {"by": study.reported_by, "at": study.reported_at, "revision": study.reported_revision}
+    return {**told, "again": study.waits}
 
 
 def _facts(study: StudyRecord, names: Iterable[str]) -> Entry:
@@ -139,10 +180,13 @@ def _reason(code: str | None) -> Entry | None:
     return {"vi": text.vi, "en": text.en}
 
 
-def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None) -> Entry:
+def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None, said: Iterable[Feedback]) -> Entry:
     fields = asdict(finding)
     name = {"vi": fields.pop("name_vi"), "en": fields.pop("name_en")}
-    return {**fields, "name": name, **_provenance(record), "label": _label(card, record)}
+    words_on_it = [
+        {"by": each.by, "verdict": each.verdict, "at": each.at} for each in said if each.finding == finding.code
+    ]
+    return {**fields, "name": name, **_provenance(record), "label": _label(card, record), "feedback": words_on_it}
 
 
 def _provenance(record: ResultRecord) -> Entry:
@@ -165,8 +209,8 @@ def _retraction(record: ResultRecord) -> Entry | None:
     return {"at": record.retracted_at, "by": record.retracted_by, "why": record.retracted_why}
 
 
-def _result(record: ResultRecord, card: ModelCard | None) -> Entry:
-    findings = [_finding(finding, record, card) for finding in record.result.findings]
+def _result(record: ResultRecord, card: ModelCard | None, said: tuple[Feedback, ...]) -> Entry:
+    findings = [_finding(finding, record, card, said) for finding in record.result.findings]
     told = asdict(replace(record.result, findings=()))
     del told["inputs"]  # hundreds of UIDs, which the report names
     return {

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from api.answers import as_json
 from api.context import ApiContext, Context
 from api.document import refused
-from api.entries import as_results
+from api.entries import as_result
 from api.errors import ParameterRejected
 from api.quarantine import Decided
 from inference import deployment
@@ -187,7 +187,7 @@ def retract(context: Context, result: ResultPath, told: Decided) -> Response:
     with context.archive.database.write() as tx:
         deployment.retract(tx, ResultId(result), by=told.by, why=told.reason, now=context.clock())
         record = results.one(tx, ResultId(result))
-    return as_json(as_results([record], context)[0])
+    return as_json(as_result(record, context))
 
 
 # ---------------------------------------------------------------------------------------------------------- opt-outs

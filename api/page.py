@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -16,10 +16,13 @@ from api.context import ApiContext, Context
 from api.dicomweb import media
 from api.entries import Entry
 from api.page_text import PAGE
-from api.words import LOCAL_TIME, Language
+from api.words import LOCAL_TIME, Language, Text
 from api.worklist import page_of, page_tag
 from storage import names
-from storage.records import OrderPriority
+from storage.records import OrderPriority, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 router = APIRouter(tags=["page"])
 
@@ -47,24 +50,27 @@ _environment: Final = Environment(
 
 Lang = Annotated[Language | None, Query()]
 Page = Annotated[int, Query(ge=1, le=10_000)]
+Of = Annotated[Literal[Waiting.WAITING, Waiting.REPORTED], Query(alias="list")]
 
 
 @router.api_route("/", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page(context: Context, request: Request, lang: Lang = None, page: Page = 1) -> Response:
+def worklist_page(
+    context: Context, request: Request, lang: Lang = None, page: Page = 1, of: Of = Waiting.WAITING
+) -> Response:
     """Show the worklist in the language asked for, else the browser's, else Vietnamese."""
-    return _render(context, request, lang or preferred(request.headers.get("accept-language", "")), page)
+    return _render(context, request, lang or preferred(request.headers.get("accept-language", "")), page, of)
 
 
 @router.api_route("/vi", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page_vi(context: Context, request: Request, page: Page = 1) -> Response:
+def worklist_page_vi(context: Context, request: Request, page: Page = 1, of: Of = Waiting.WAITING) -> Response:
     """Show the worklist in Vietnamese."""
-    return _render(context, request, "vi", page)
+    return _render(context, request, "vi", page, of)
 
 
 @router.api_route("/en", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def worklist_page_en(context: Context, request: Request, page: Page = 1) -> Response:
+def worklist_page_en(context: Context, request: Request, page: Page = 1, of: Of = Waiting.WAITING) -> Response:
     """Show the worklist in English."""
-    return _render(context, request, "en", page)
+    return _render(context, request, "en", page, of)
 
 
 def preferred(accept_language: str) -> Language:
@@ -83,28 +89,48 @@ def template(name: str) -> Template:
     return _environment.get_template(name)
 
 
-def _render(context: ApiContext, request: Request, language: Language, page: int) -> Response:
-    listed = page_of(context, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
-    now = context.clock()
-    text = {name: said[language] for name, said in PAGE.items()}
-    html = template("worklist.html").render(
+def rendered(name: str, language: Language, said: Mapping[str, Text], **shown: object) -> Response:
+    """Return a page in a language."""
+    html = template(name).render(
         language=language,
         other="en" if language == "vi" else "vi",
-        text=text,
+        text={name: words_of[language] for name, words_of in said.items()},
+        **shown,
+    )
+    return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+
+
+def _render(context: ApiContext, request: Request, language: Language, page: int, of: Waiting) -> Response:
+    listed = page_of(context, limit=PER_PAGE, offset=(page - 1) * PER_PAGE, of=of)
+    now = context.clock()
+    total, reported = listed["total"], listed["reported"]
+    rate = listed["flag_rate"]["text"]
+    answer = rendered(
+        "worklist.html",
+        language,
+        PAGE,
+        of=of,
+        waiting=listed["waiting"],
+        reported=reported,
+        flag_rate=rate[language] if rate else "",
         rows=[_row(entry, now, language) for entry in listed["entries"]],
         labels=_labels(listed["entries"], language),
-        total=listed["total"],
+        total=total,
         page=page,
-        last_page=max(1, -(-listed["total"] // PER_PAGE)),
+        last_page=max(1, -(-total // PER_PAGE)),
         offset=listed["offset"],
         per_page=PER_PAGE,
         tag=page_tag(listed),
-        as_of=_local(now),
-        server=f"{context.server_name} {context.server_version}".strip(),
+        as_of=local(now),
+        server=server_of(context),
     )
-    answer = HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
     context.showing.after(answer, request, context, listed["entries"])
     return answer
+
+
+def server_of(context: ApiContext) -> str:
+    """Return what the page calls the program."""
+    return f"{context.server_name} {context.server_version}".strip()
 
 
 # ------------------------------------------------------------------------------------------------------ one row
@@ -125,7 +151,7 @@ def _row(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
         "description": study["study_description"] or PAGE["no_description"][language],
         "modalities": ", ".join(study["modalities"]),
         "accession": study["accession_number"] or "",
-        "received": _local(entry["received_last"]),
+        "received": local(entry["received_last"]),
         "state": words.STATES[entry["state"]][language],
         "viewer": entry["viewer"] or "",
         "revision": entry["revision"],
@@ -135,7 +161,16 @@ def _row(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
         "manual": _priority(entry["priority"]["manual"], language),
         "manual_by": entry["priority"]["manual_by"] or "",
         "reason": entry["place_reason"][language],
+        "opened_by": entry["opened"]["by"] if entry["opened"] else "",
+        "reported": _reported(entry),
+        "alert": entry["alert"],
     }
+
+
+def _reported(entry: Entry) -> dict[str, Any] | None:
+    """Return who read it and when, where it does not wait."""
+    told = entry["reported"]
+    return {"by": told["by"], "at": local(told["at"])} if told and not told["again"] else None
 
 
 def _priority(priority: OrderPriority | None, language: Language) -> str:
@@ -174,11 +209,30 @@ def _finding(finding: Entry, language: Language) -> dict[str, Any]:
         "shadow": words.SHADOW[language] if finding["shadow"] else "",
         "provisional": _provisional(finding["provisional"], language),
         "label": finding["label"][language],
+        "code": finding["code"],
+        "result": finding["result_id"],
+        "said": _said(finding, language),
     }
 
 
 def _provisional(slices: int | None, language: Language) -> str:
     return words.PROVISIONAL[language].format(slices=slices) if slices else ""
+
+
+_BUTTONS: Final = {True: ("agree", "disagree"), False: ("missed",)}
+"""Whether the model says that it is there -> what readers may say of it on the page."""
+
+
+def _said(finding: Entry, language: Language) -> list[dict[str, Any]]:
+    """Return a button for each verdict, with who said so."""
+    return [
+        {
+            "verdict": verdict,
+            "text": PAGE[verdict][language],
+            "by": [each["by"] for each in finding["feedback"] if each["verdict"] == verdict],
+        }
+        for verdict in _BUTTONS[finding["positive"]]
+    ]
 
 
 def _labels(entries: list[Entry], language: Language) -> list[str]:
@@ -226,7 +280,8 @@ def _decimal(number: float, language: Language) -> str:
     return text.replace(".", ",") if language == "vi" else text
 
 
-def _local(time: datetime) -> str:
+def local(time: datetime) -> str:
+    """Return a time as clocks in Viet Nam show it."""
     return time.astimezone(LOCAL_TIME).strftime("%d/%m/%Y %H:%M")
 
 

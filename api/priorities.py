@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from api.actor import Actor
 from api.answers import as_json
 from api.context import Context
 from api.entries import as_entry
 from api.uids import StudyPath
 from inference import priority
-from storage.catalog import audit, changes, studies, worklist
+from storage.catalog import audit, studies, worklist
 from storage.records import OrderPriority
 
 if TYPE_CHECKING:
@@ -24,16 +24,11 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api/studies", tags=["priority"])
 
 
-class PriorityChange(BaseModel):
+class PriorityChange(Actor):
     """Whose priority is set, to what, and by whom; None takes it back."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["manual", "order"]
     priority: OrderPriority | None
-    by: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")
-    ]
 
 
 @router.put("/{study}/priority")
@@ -43,8 +38,10 @@ def set_priority(context: Context, study: StudyPath, change: PriorityChange) -> 
     with context.archive.database.write() as tx:
         before = studies.get(tx, study)
         _set(tx, study, change)
-        priority.refresh(tx, study, now=now, cause=change.kind)
         _note(tx, before, change, now)
+        moved = priority.refresh(tx, study, now=now, cause=change.kind, by=change.by)
+        if not moved:  # a STAT may pass others without being due sooner, and readers want to hear of the rest
+            priority.note_move(tx, before, now=now, cause=change.kind, by=change.by)
         entry = worklist.entry(tx, study)
     return as_json(as_entry(entry, context))
 
@@ -57,11 +54,6 @@ def _set(tx: Transaction, study: StudyUid, change: PriorityChange) -> None:
 
 
 def _note(tx: Transaction, before: StudyRecord, change: PriorityChange, now: datetime) -> None:
-    """Write the audit line; where the due time stayed, which appends nothing, tell the readers all the same."""
-    uid = before.study_instance_uid
     was = before.manual_priority if change.kind == "manual" else before.order_priority
     detail = {"kind": change.kind, "from": was, "to": change.priority}
-    audit.append(tx, actor=change.by, action="set-priority", subject=uid, at=now, detail=detail)
-    if before.due_at is None or studies.get(tx, uid).due_at == before.due_at:
-        cause = {"cause": change.kind, "moved_s": 0.0, "ai": before.ai_urgency}
-        changes.append(tx, "priority-changed", at=now, study=uid, revision=before.revision, detail=cause)
+    audit.append(tx, actor=change.by, action="set-priority", subject=before.study_instance_uid, at=now, detail=detail)

@@ -22,6 +22,8 @@ from inference.errors import (
     EnablingRefused,
     InquiryRejected,
     NothingToExpect,
+    TargetsRefused,
+    VerdictRefused,
 )
 from pacs_gateway.errors import HeaderRejected
 from storage import errors as storage
@@ -70,6 +72,8 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     WorkitemTooLong: Problem(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     WorkitemGone: Problem(status=HTTPStatus.GONE),
     SubscriptionRefused: Problem(status=HTTPStatus.FORBIDDEN),
+    TargetsRefused: Problem(status=HTTPStatus.CONFLICT),
+    VerdictRefused: Problem(status=HTTPStatus.CONFLICT),
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),
     storage.Rejected: Problem(status=HTTPStatus.CONFLICT),
     EnablingRefused: Problem(status=HTTPStatus.CONFLICT),

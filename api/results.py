@@ -8,7 +8,7 @@ from api.answers import as_json
 from api.context import Context
 from api.entries import as_results
 from api.uids import StudyPath
-from storage.catalog import results, studies
+from storage.catalog import worklist
 
 router = APIRouter(prefix="/api", tags=["results"])
 
@@ -17,6 +17,6 @@ router = APIRouter(prefix="/api", tags=["results"])
 def results_of(context: Context, study: StudyPath) -> Response:
     """Return every result of a study, newest first, superseded ones included and marked."""
     with context.archive.database.read() as tx:
-        kept = studies.get(tx, study)
-        found = results.of_studies(tx, [study]).get(study, ())
-    return as_json({"study_instance_uid": study, "revision": kept.revision, "results": as_results(found, context)})
+        entry = worklist.entry(tx, study)
+    told = as_results(entry, context)
+    return as_json({"study_instance_uid": study, "revision": entry.study.revision, "results": told})

@@ -13,6 +13,7 @@ from api import (
     coverage,
     expectation,
     expectation_page,
+    feedback,
     health,
     hidden,
     identity,
@@ -23,8 +24,11 @@ from api import (
     priorities,
     problems,
     quarantine,
+    reading,
     replay,
     results,
+    targets,
+    targets_page,
     times,
     viewer,
     worklist,
@@ -72,7 +76,10 @@ def create_app(context: ApiContext) -> FastAPI:
         quarantine,
         worklist,
         priorities,
+        reading,
+        targets,
         results,
+        feedback,
         models,
         times,
         coverage,
@@ -80,6 +87,7 @@ def create_app(context: ApiContext) -> FastAPI:
         expectation,
         expectation_page,
         page,
+        targets_page,
     ):
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):

@@ -133,3 +133,22 @@ MARKS: Final = {
     "turned_upright": Text(vi="ảnh được xoay thẳng", en="the image was turned upright"),
 }
 """What a reader should know of an input that was used all the same."""
+
+FLAG_RATE_HIGH: Final = Text(
+    vi="Tỷ lệ cảnh báo quá cao ({flagged}/{waiting} ca đang chờ): AI tạm thời không đổi thứ tự. Danh sách xếp theo "
+    "chỉ định và người đọc.",
+    en="Flag rate high ({flagged} of {waiting} waiting studies): AI does not move the list for now. It stands by order "
+    "and by what people asked for.",
+)
+CLASSES: Final = {
+    "STAT": Text(vi="Cấp cứu (chỉ định hoặc người đặt)", en="STAT (order or person)"),
+    "URGENT": Text(vi="Khẩn (chỉ định hoặc người đặt)", en="Urgent (order or person)"),
+    "ROUTINE": Text(vi="Thường quy", en="Routine"),
+    "ai-critical": Text(vi="AI: dấu hiệu nguy kịch", en="AI: critical finding"),
+    "ai-urgent": Text(vi="AI: dấu hiệu khẩn", en="AI: urgent finding"),
+}
+"""What classes of urgency are called where targets are set."""
+GUARANTEE: Final = Text(
+    vi="“{behind}” không bao giờ bị “{ahead}” vượt nếu ca kia đủ ảnh muộn hơn quá {minutes} phút.",
+    en="“{behind}” is never overtaken by “{ahead}” that became ready more than {minutes} min later.",
+)

@@ -8,24 +8,34 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.answers import as_json, tag_of, unchanged
 from api.context import ApiContext, Context
-from api.entries import as_entry
+from api.entries import as_entry, as_flag_rate
 from api.uids import StudyPath
-from inference.priority import TARGETS
-from storage.catalog import changes, worklist
+from inference import targets
+from storage.catalog import changes, guard, worklist
+from storage.records import Waiting
 
 router = APIRouter(prefix="/api", tags=["worklist"])
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 Order = Annotated[Literal["reading", "name"], Query()]
+Of = Annotated[Waiting, Query(alias="list")]
 
 
 @router.api_route("/worklist", methods=["GET", "HEAD"], responses={304: {"description": "Not Modified"}})
-def list_entries(
-    context: Context, request: Request, limit: Limit = 100, offset: Offset = 0, order: Order = "reading"
+def list_entries(  # noqa: PLR0917 - each is a parameter of the query
+    context: Context,
+    request: Request,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    order: Order = "reading",
+    of: Of = Waiting.WAITING,
 ) -> Response:
-    """Return studies in the order to read them, each with why it stands where it stands; or by patient name."""
-    page = page_of(context, limit=limit, offset=offset, by_name=order == "name")
+    """Return studies that wait in the order to read them, each with why it stands where it stands.
+
+    Or those that were read, the newest first, or all; or by patient name.
+    """
+    page = page_of(context, limit=limit, offset=offset, by_name=order == "name", of=of)
     tag = page_tag(page)
     body = {"as_of": context.clock(), **page}
     if same := unchanged(request, tag):
@@ -54,15 +64,34 @@ def changes_since(
     return as_json({"changes": found, "cursor": found[-1].seq if found else since})
 
 
-def page_of(context: ApiContext, *, limit: int, offset: int, by_name: bool = False) -> dict[str, Any]:
-    """Return a page of the worklist with the cursor from which to follow it; by name, no entry tells a place."""
+def page_of(
+    context: ApiContext, *, limit: int, offset: int, by_name: bool = False, of: Waiting = Waiting.WAITING
+) -> dict[str, Any]:
+    """Return a page of the worklist with the cursor from which to follow it.
+
+    Only what waits, in the order to read it, has places.
+    """
     with context.archive.database.read() as tx:
         cursor = changes.last_seq(tx)  # read first: a change seen twice is harmless, one missed is not
-        total = worklist.count(tx)
-        entries = worklist.page(tx, targets=TARGETS, limit=limit, offset=offset, by_name=by_name)
-    places = [None if by_name else place for place in range(offset + 1, offset + 1 + len(entries))]
+        entries = worklist.page(
+            tx, targets=targets.current(tx).order, limit=limit, offset=offset, by_name=by_name, of=of
+        )
+        waiting, reported = (worklist.count(tx, each) for each in (Waiting.WAITING, Waiting.REPORTED))
+        guarded = guard.state(tx)
+    totals = {Waiting.WAITING: waiting, Waiting.REPORTED: reported, Waiting.ALL: waiting + reported}
+    has_places = of is Waiting.WAITING and not by_name
+    places = [place if has_places else None for place in range(offset + 1, offset + 1 + len(entries))]
     rows = [as_entry(entry, context, place=place) for entry, place in zip(entries, places, strict=True)]
-    return {"cursor": cursor, "total": total, "limit": limit, "offset": offset, "entries": rows}
+    return {
+        "cursor": cursor,
+        "total": totals[of],
+        "waiting": waiting,
+        "reported": reported,
+        "flag_rate": as_flag_rate(guarded),
+        "limit": limit,
+        "offset": offset,
+        "entries": rows,
+    }
 
 
 def page_tag(page: dict[str, Any]) -> str:

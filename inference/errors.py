@@ -15,7 +15,9 @@ InferenceError
 ├── InquiryRejected          what flags would do at a site was asked wrongly
 ├── NothingToExpect          what flags would do at a site has no answer
 ├── CalculatorBusy           another question is being worked out
-└── CalculatorLost           a question took more than it may
+├── CalculatorLost           a question took more than it may
+├── TargetsRefused           targets by which nobody could be told when to read
+└── VerdictRefused           a reader's word that does not fit the finding it is about
 """
 
 from __future__ import annotations
@@ -120,3 +122,11 @@ class CalculatorBusy(InferenceError):
 
 class CalculatorLost(InferenceError):
     """The question took more time or memory than it may."""
+
+
+class TargetsRefused(InferenceError):
+    """These targets cannot be set."""
+
+
+class VerdictRefused(InferenceError):
+    """No such thing can be said of this finding."""

@@ -758,6 +758,26 @@ def triage_replay(
     replay_day(_settings(config, data=data), day, room=room, shadow=shadow, as_json=json)
 
 
+@triage_app.command("targets")
+def triage_targets(
+    wanted: Annotated[
+        list[str] | None, typer.Option("--set", help="CLASS=MINUTES, as often as wanted, such as URGENT=30.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who sets them, for the audit.")] = "",
+    data: Data = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """Show, or set, how soon each class of study is to be read, and what that promises to those who wait."""
+    from roi.targets import change, show
+
+    settings = _settings(config, data=data)
+    if wanted:
+        change(settings, wanted, by=by, as_json=json)
+    else:
+        show(settings, as_json=json)
+
+
 @viewer_app.command("fetch")
 def viewer_fetch(
     file: Annotated[

@@ -11,11 +11,12 @@ from roi.rejecting import rejecting
 from roi.reporting import reporting
 from roi.scrubbing import scrubbing
 from roi.tidying import tidying
+from roi.watching import watching
 
 if TYPE_CHECKING:
     from roi.settings import Settings
 
-_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting)
+_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting, watching)
 
 
 @contextmanager

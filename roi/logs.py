@@ -28,6 +28,7 @@ FIELDS = (
     "calling_aet",
     "command",
     "error",
+    "flagged",
     "instance",
     "instances",
     "job",
@@ -47,6 +48,7 @@ FIELDS = (
     "seconds",
     "status",
     "study",
+    "waiting",
     "workitems",
 )
 """The only fields that reach a log line; a record's other `extra` values are dropped."""

@@ -41,12 +41,12 @@ logger = logging.getLogger(__name__)
 
 KIND = "rebuild"
 LOST = (
-    "jobs, results and priorities that a person set",
+    "jobs, results, and what people said of studies: priorities, what was read, feedback",
     "revisions and states of studies",
     "network addresses and users of senders",
     "receive times of files that older releases wrote",
 )
-"""What only the catalogue knew.  Peers, audit, changes and workitems as well, but where it is replaced they stay."""
+"""What only the catalogue knew.  Peers, targets, audit, changes and workitems too, which stay where it is replaced."""
 _FILLING = "filling"
 _BATCH = 256
 _READERS = 8

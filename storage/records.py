@@ -89,6 +89,26 @@ class OrderPriority(StrEnum):
     ROUTINE = "ROUTINE"
 
 
+class ReaderVerdict(StrEnum):
+    """What a reader says of a model's finding."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    NOT_RELEVANT = "not relevant"
+    MISSED = "missed"
+    """It is there, and the model says that it is not."""
+
+
+class Waiting(StrEnum):
+    """Which part of the reading worklist is asked for."""
+
+    WAITING = "waiting"
+    """What waits to be read: the list itself."""
+    REPORTED = "reported"
+    """What was read, the newest first."""
+    ALL = "all"
+
+
 # --------------------------------------------------------------------------------------------------- arrival
 MADE_HERE = "self"
 """`Origin.via` of what we wrote ourselves."""
@@ -375,6 +395,31 @@ class StudyRecord:
     manual_priority: OrderPriority | None
     manual_by: str | None
     ai_urgency: str | None
+    due_without_ai: datetime | None
+    """When it would be due had no model raised it."""
+    opened_at: datetime | None
+    """When somebody opened it last."""
+    opened_by: str | None
+    open_until: datetime | None
+    """Until when that counts unless it is said again; None once it was closed."""
+    reported_at: datetime | None
+    reported_by: str | None
+    reported_revision: int | None
+    """Which revision was read, by whom, and when."""
+
+    def is_open(self, now: datetime) -> bool:
+        """Tell whether a reader has it open."""
+        return self.open_until is not None and now < self.open_until
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits to be read: nobody read it, or images came after it was read."""
+        return (
+            self.reported_revision is None
+            or self.reported_at is None
+            or self.reported_revision < self.revision
+            or (self.state is StudyState.RECEIVING and self.received_last > self.reported_at)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -432,6 +477,17 @@ class ResultRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Feedback:
+    """A reader's word on a finding of a result; without a verdict where an earlier word is taken back."""
+
+    result_id: ResultId
+    finding: str
+    verdict: ReaderVerdict | None
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CoverageRecord:
     """What is true of one model on a study's current revision."""
 
@@ -456,3 +512,19 @@ class WorklistEntry:
     coverage: tuple[CoverageRecord, ...]
     results: tuple[ResultRecord, ...]
     """Newest first; superseded ones included, marked."""
+    feedback: Mapping[ResultId, tuple[Feedback, ...]] = field(default_factory=dict)
+    """The latest word of each reader."""
+    ai_counts: bool = True
+    """Whether AI moves the list now: not while too many studies are flagged."""
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the study is due as the list counts now."""
+        study = self.study
+        return study.due_at if self.ai_counts else study.due_without_ai or study.due_at
+
+    @property
+    def is_raised_by_ai(self) -> bool:
+        """Whether it stands where it stands because of a model."""
+        due, without = self.due_at, self.study.due_without_ai
+        return due is not None and without is not None and due < without

@@ -89,6 +89,14 @@ studies = sa.Table(
     sa.Column("manual_priority", sa.String(16)),
     sa.Column("manual_by", sa.Text),
     sa.Column("ai_urgency", sa.String(16)),
+    sa.Column("due_without_ai", UtcTime),
+    # who has it open, and who read which revision of it
+    sa.Column("opened_at", UtcTime),
+    sa.Column("opened_by", sa.Text),
+    sa.Column("open_until", UtcTime),
+    sa.Column("reported_at", UtcTime),
+    sa.Column("reported_by", sa.Text),
+    sa.Column("reported_revision", sa.Integer),
     sa.Index("ix_studies_patient_id_study_date", "patient_id", "study_date"),
     # the order of a search's answers, with the name that most searches look at on the way
     sa.Index("ix_studies_study_date_id", "study_date", "id", "patient_name_folded"),
@@ -96,6 +104,8 @@ studies = sa.Table(
     sa.Index("ix_studies_modalities_study_date_id", "modalities", "study_date", "id"),
     sa.Index("ix_studies_state_quiet_until", "state", "quiet_until"),
     sa.Index("ix_studies_due_at", "due_at"),
+    sa.Index("ix_studies_ready_at", "ready_at"),
+    sa.Index("ix_studies_open_until", "open_until"),
 )
 
 study_texts = sa.Table(
@@ -629,3 +639,38 @@ result_inputs = sa.Table(
     sa.Column("instances", sa.LargeBinary, nullable=False),
 )
 """What a model looked at, in its order: SOP Instance UIDs, one a line, deflated.  A CT would be 30 KB in the open."""
+
+# ------------------------------------------------------------- the rule of the reading list, and what readers say
+targets = sa.Table(
+    "targets",
+    metadata,
+    sa.Column("urgency_class", sa.String(16), primary_key=True),
+    sa.Column("minutes", sa.Integer, nullable=False),
+    sa.Column("set_at", UtcTime, nullable=False),
+    sa.Column("set_by", sa.Text, nullable=False),
+)
+
+flag_guard = sa.Table(
+    "flag_guard",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("is_on", sa.Boolean, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+    # what was counted when it went on or off
+    sa.Column("waiting", sa.Integer, nullable=False),
+    sa.Column("flagged", sa.Integer, nullable=False),
+)
+"""One row, once the share of flagged studies was too high for the first time."""
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("result_id", sa.String(32), sa.ForeignKey("results.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("finding_code", sa.Text, nullable=False),
+    # nothing where an actor takes a word back
+    sa.Column("verdict", sa.String(16)),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Index("ix_feedback_at", "at"),
+)

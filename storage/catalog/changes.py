@@ -44,6 +44,14 @@ KINDS = (
     "result-reported",
     "job-failed",
     "priority-changed",
+    "study-opened",
+    "study-closed",
+    "study-reported",
+    "study-returned",
+    "targets-changed",
+    "flag-rate-high",
+    "flag-rate-normal",
+    "feedback-given",
 )
 
 

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _studies, _instances, _hidden = schema.studies, schema.instances, schema.hidden
 
 _MADE_ANEW = (
-    *("result_inputs", "results", "jobs", "extracts", "places", "instances", "series", "studies", "quarantine"),
+    *("feedback", "result_inputs", "results", "jobs", "extracts", "places", "instances", "series", "studies"),
+    "quarantine",
     *("hidden", "rejection_notes", "removals", "tombstones", "damaged"),
 )
 """In the order in which rows may go.
 
-Peers, audit, changes, workitems, the site's word on its models and what senders taught stay: nothing else knows them.
+Peers, targets, audit, changes, workitems, the site's word on its models and what senders taught stay: nothing else
+knows them.
 """
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import audit, changes, inputs
+from storage.catalog.studies import IN_SIGHT
 from storage.errors import CatalogueUnknown
 from storage.records import (
     Finding,
@@ -145,6 +146,19 @@ def one(tx: Transaction, result: ResultId) -> ResultRecord:
     if row is None:
         raise CatalogueUnknown("there is no such result")
     return as_result(row)
+
+
+def get(tx: Transaction, result: ResultId) -> tuple[StudyUid, ResultRecord]:
+    """Return one result, and whose it is; `CatalogueUnknown` where it is not here."""
+    query = (
+        sa.select(_studies.c.study_instance_uid, _results)
+        .join_from(_results, _studies, _studies.c.id == _results.c.study_pk)
+        .where(_results.c.id == result, IN_SIGHT)
+    )
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        raise CatalogueUnknown(f"no result {result}")
+    return StudyUid(row.study_instance_uid), as_result(row)
 
 
 def of_studies(tx: Transaction, uids: Iterable[StudyUid]) -> dict[StudyUid, tuple[ResultRecord, ...]]:

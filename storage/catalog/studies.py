@@ -261,11 +261,17 @@ def _open_jobs(tx: Transaction, uid: StudyUid, revision: int) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------- priority
-def set_due(tx: Transaction, uid: StudyUid, *, due_at: datetime | None, ai_urgency: str | None) -> None:
-    """Enter when the study is due, and the AI's share in it."""
-    tx.execute(
-        sa.update(_studies).where(_studies.c.study_instance_uid == uid).values(due_at=due_at, ai_urgency=ai_urgency)
-    )
+def set_due(
+    tx: Transaction,
+    uid: StudyUid,
+    *,
+    due_at: datetime | None,
+    due_without_ai: datetime | None,
+    ai_urgency: str | None,
+) -> None:
+    """Enter when the study is due, when it would be without AI, and the AI's share in it."""
+    told = {"due_at": due_at, "due_without_ai": due_without_ai, "ai_urgency": ai_urgency}
+    tx.execute(sa.update(_studies).where(_studies.c.study_instance_uid == uid).values(**told))
 
 
 def set_order_priority(tx: Transaction, uid: StudyUid, priority: OrderPriority | None) -> None:

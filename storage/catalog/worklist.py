@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import results, studies
+from storage.catalog import feedback, guard, results, studies
 from storage.catalog.jobs import as_job
+from storage.catalog.reading import WAITS
+from storage.catalog.targets import RANK, wait_of
 from storage.records import (
     Coverage,
     CoverageRecord,
@@ -21,6 +23,7 @@ from storage.records import (
     ResultRecord,
     StudyRecord,
     StudyUid,
+    Waiting,
     WorklistEntry,
 )
 
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from storage.database import Transaction
 
 _studies, _jobs = schema.studies, schema.jobs
-_MICROSECONDS = 1_000_000
 
 
 def page(
@@ -41,15 +43,21 @@ def page(
     limit: int,
     offset: int = 0,
     by_name: bool = False,
+    of: Waiting = Waiting.WAITING,
 ) -> list[WorklistEntry]:
-    """Return entries in reading order: a person's STAT first, then `due_at`, then `ready_at`.
+    """Return entries in reading order: a person's STAT first, then due time, clinical priority and `ready_at`.
 
-    A study that is still receiving for the first time has no `due_at`; it stands where its order and arrival would
-    put it, so that it is seen even where nothing ever completes it.  `by_name` gives them as a Vietnamese list of
-    names, those without a name last.
+    The due time is `due_at`, or, while too many studies are flagged, the one without AI.  A study that is still
+    receiving for the first time has none; it stands where its order and arrival would put it, so that it is seen even
+    where nothing ever completes it.  What was read stands by when that was, the newest first.  `by_name` gives them as
+    a Vietnamese list of names, those without a name last.
     """
-    order = (_studies.c.patient_name_order.nulls_last(), _studies.c.id) if by_name else _reading_order(targets)
-    query = sa.select(_studies).where(studies.IN_SIGHT).order_by(*order)
+    order = reading_order(targets, ai_counts=not guard.is_on(tx))
+    if of is Waiting.REPORTED:
+        order = [_studies.c.reported_at.desc(), _studies.c.id]
+    if by_name:
+        order = [_studies.c.patient_name_order.nulls_last(), _studies.c.id]
+    query = sa.select(_studies).where(studies.IN_SIGHT, *_PARTS[of]).order_by(*order)
     rows = tx.execute(query.limit(limit).offset(offset))
     return _entries(tx, [studies.as_study(row) for row in rows])
 
@@ -73,25 +81,29 @@ def coverage_of(
     }
 
 
-def count(tx: Transaction) -> int:
-    """Return how many studies the worklist holds."""
-    return int(tx.execute(sa.select(sa.func.count()).select_from(_studies).where(studies.IN_SIGHT)).scalar_one())
+def count(tx: Transaction, of: Waiting = Waiting.WAITING) -> int:
+    """Return how many studies a part of the worklist holds."""
+    query = sa.select(sa.func.count()).select_from(_studies).where(studies.IN_SIGHT, *_PARTS[of])
+    return int(tx.execute(query).scalar_one())
 
 
-def _reading_order(targets: Mapping[OrderPriority, timedelta]) -> list[sa.ColumnElement[object]]:
+_PARTS: Mapping[Waiting, tuple[sa.ColumnElement[bool], ...]] = {
+    Waiting.WAITING: (WAITS,),
+    Waiting.REPORTED: (sa.not_(WAITS),),
+    Waiting.ALL: (),
+}
+
+
+def reading_order(targets: Mapping[OrderPriority, timedelta], *, ai_counts: bool) -> list[sa.ColumnElement[Any]]:
+    """Return the key of the reading list."""
     stat_first = sa.case((_studies.c.manual_priority == OrderPriority.STAT, 0), else_=1)
-    wait = sa.case(
-        *((_studies.c.order_priority == order, _in_microseconds(target)) for order, target in targets.items()),
-        else_=_in_microseconds(targets[OrderPriority.ROUTINE]),
-    )
     arrived = sa.type_coerce(_studies.c.received_first, sa.BigInteger)
-    due = sa.func.coalesce(sa.type_coerce(_studies.c.due_at, sa.BigInteger), arrived + wait)
+    due_at = sa.type_coerce(_studies.c.due_at, sa.BigInteger)
+    without_ai = sa.type_coerce(_studies.c.due_without_ai, sa.BigInteger)
+    known = (due_at,) if ai_counts else (without_ai, due_at)
+    due = sa.func.coalesce(*known, arrived + wait_of(targets))
     ready = sa.func.coalesce(sa.type_coerce(_studies.c.ready_at, sa.BigInteger), arrived)
-    return [stat_first, due, ready, _studies.c.id]
-
-
-def _in_microseconds(wait: timedelta) -> int:
-    return round(wait.total_seconds() * _MICROSECONDS)
+    return [stat_first, due, RANK, ready, _studies.c.id]
 
 
 def _entries(tx: Transaction, found: list[StudyRecord]) -> list[WorklistEntry]:
@@ -99,6 +111,8 @@ def _entries(tx: Transaction, found: list[StudyRecord]) -> list[WorklistEntry]:
     all_series = studies.series_of(tx, uids)
     all_results = results.of_studies(tx, uids)
     all_jobs = _jobs_of(tx, uids)
+    said = feedback.current(tx, [record.id for records in all_results.values() for record in records])
+    ai_counts = not guard.is_on(tx)
     return [
         WorklistEntry(
             study=study,
@@ -107,6 +121,12 @@ def _entries(tx: Transaction, found: list[StudyRecord]) -> list[WorklistEntry]:
                 study, all_jobs[study.study_instance_uid], all_results.get(study.study_instance_uid, ())
             ),
             results=all_results.get(study.study_instance_uid, ()),
+            feedback={
+                record.id: said[record.id]
+                for record in all_results.get(study.study_instance_uid, ())
+                if record.id in said
+            },
+            ai_counts=ai_counts,
         )
         for study in found
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from api import ApiContext, WebServer, create_app
-from inference import priority
+from inference import feedback, priority, reading
 from models.contract import ModelCard
 from pacs_gateway.ingest import Ingest
 from storage.archive import Archive
@@ -26,11 +26,13 @@ from storage.records import (
     JobState,
     OrderPriority,
     Outcome,
+    ReaderVerdict,
     SeriesUid,
     StudyUid,
     TriageResult,
 )
 from tests import builders
+from web.viewer import Shelf
 
 LABEL_VI = "Mô hình tham chiếu huấn luyện trên ảnh mô phỏng máy tính. Không dùng cho lâm sàng."
 LABEL_EN = "Reference model trained on computer-drawn phantoms. Not for clinical use."
@@ -113,6 +115,23 @@ class Scene:
             studies.set_manual_priority(tx, uid, wanted, by=by)
             priority.refresh(tx, uid, now=self.clock.now, cause="manual")
             changes.append(tx, "priority-changed", at=self.clock.now, study=uid)
+
+    def open(self, uid: StudyUid, *, by: str) -> None:
+        """Let a reader open a study."""
+        with self.archive.database.write() as tx:
+            reading.open_study(tx, uid, by=by, now=self.clock.now)
+
+    def read(self, uid: StudyUid, *, by: str) -> None:
+        """Let a reader say that a study is read."""
+        with self.archive.database.write() as tx:
+            reading.report(tx, uid, by=by, now=self.clock.now)
+
+    def agree(self, uid: StudyUid, *, by: str) -> None:
+        """Let a reader agree with the first finding of a study."""
+        with self.archive.database.write() as tx:
+            (record,) = results.of_studies(tx, [uid])[uid]
+            code = record.result.findings[0].code
+            feedback.say(tx, record.id, code, ReaderVerdict.AGREE, by=by, now=self.clock.now)
 
 
 def _header(told: Told, image: int) -> Header:
@@ -289,11 +308,15 @@ def fill(scene: Scene) -> None:
         minutes_ago=4,
     )
     scene.set_manual(scene.complete(manual, HEAD), OrderPriority.STAT, "BS. Lan")
+    read = Told(number=12, name="Bùi^Thị Xuân", age_years=47, sex="F", description="CLVT bụng", minutes_ago=240)
+    scene.read(scene.complete(read), by="BS. Lan")
     scene.clock.now = scene.end
+    scene.open(StudyUid("2.25.7.2"), by="BS. Huy")
+    scene.agree(StudyUid("2.25.7.2"), by="BS. Huy")
 
 
 @contextmanager
-def served(folder: Path, *, fill_it: bool = True) -> Iterator[str]:
+def served(folder: Path, *, fill_it: bool = True, viewers: Shelf | None = None) -> Iterator[str]:
     """Serve the scene on a free loopback port; yield its address."""
     clock = builders.Clock()
     archive = builders.archive(folder, clock)
@@ -307,6 +330,7 @@ def served(folder: Path, *, fill_it: bool = True) -> Iterator[str]:
         pings={"catalogue": archive.database.ping},
         clock=clock,
         server_version="0.1",
+        viewers=viewers or Shelf(None),
     )
     server = WebServer(create_app(context), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run)

@@ -1,6 +1,6 @@
 """When a result was first on a list that somebody asked for, and results found by the time they were made
 
-Revision 0010, after 0007.
+Revision 0010, after 0009.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 
 
 revision = '0010'
-down_revision = "0007"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

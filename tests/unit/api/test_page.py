@@ -16,6 +16,7 @@ from storage.names import shown
 from tests import builders
 from tests.browser.scene import CHEST, HEAD, Scene, Told, fill
 from tests.unit.api.conftest import BASE
+from tests.unit.api.test_worklist import FLAG
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -45,7 +46,7 @@ class Words(HTMLParser):
 def test_markup_in_a_name_is_text(client: TestClient, archive: Archive, clock: builders.Clock) -> None:  # R-40
     fill(Scene(archive, clock))
     words = Words(client.get("/vi").text)
-    assert (words.names.count("script"), words.names.count("img"), words.names.count("html")) == (1, 0, 1)
+    assert (words.names.count("script"), words.names.count("img"), words.names.count("html")) == (2, 0, 1)
     assert "<script>document.body.remove()</script> <b>Lê</b>" in words.text
     assert "<img src=x onerror=alert(1)>" in words.text
 
@@ -134,3 +135,42 @@ def test_spans_names_and_preferences_read_as_people_write_them() -> None:
     assert spans == ["0 min", "59 min", "1 h", "1 h 1 min", "1 d 1 h"]
     assert [shown(name) for name in ("Nguyễn^Thị^^", "A^B=C^D", "=C^D", None)] == ["Nguyễn Thị", "A B", "C D", ""]
     assert [preferred(text) for text in ("en;q=0.5,vi;q=0.4", "en;q=x", "*")] == ["en", "vi", "vi"]
+
+
+def test_too_many_flags_are_said_above_the_list(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
+    scene = Scene(archive, clock)
+    for number in range(1, 11):
+        told = Told(number=number, name="A", age_years=1, sex="M", description="", minutes_ago=30 - number)
+        scene.judge(told, HEAD, FLAG)
+    assert '<p class="flag-rate" role="status">⚠ Tỷ lệ cảnh báo quá cao (10/10 ca đang chờ)' in client.get("/vi").text
+    assert '<p class="flag-rate" role="status">⚠ Flag rate high (10 of 10 waiting studies)' in client.get("/en").text
+
+
+def test_what_was_read_is_a_list_of_its_own(client: TestClient, archive: Archive, clock: builders.Clock) -> None:
+    fill(Scene(archive, clock))
+    waiting, read = (
+        " ".join(" ".join(Words(client.get(path).text).text).split()) for path in ("/vi", "/vi?list=reported")
+    )
+    assert ("Bùi Thị Xuân" in waiting, "Bùi Thị Xuân" in read) == (False, True)
+    assert "đã đọc: BS. Lan , 01/03/2026 11:00" in read
+    assert "đang mở: BS. Huy" in waiting
+    assert client.get("/vi?list=all").status_code == 400
+
+
+def test_a_readers_name_is_text(client: TestClient, archive: Archive, clock: builders.Clock) -> None:  # R-40
+    scene = Scene(archive, clock)
+    name = '"><img src=x>'
+    uid = scene.judge(Told(number=1, name="A", age_years=1, sex="M", description=""), HEAD, FLAG)
+    scene.open(uid, by=name)
+    scene.agree(uid, by=name)
+    words = Words(client.get("/vi").text)
+    assert words.names.count("img") == 0
+    assert name in words.text
+
+
+def test_targets_have_a_page_in_both_languages(client: TestClient) -> None:
+    for path, said in (("/vi/targets", "Cam kết"), ("/en/targets", "Guarantee")):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-language"]) == (200, path[1:3])
+        assert said in answer.text
+        assert 'data-ahead="ai-critical" data-behind="ROUTINE">220<' in answer.text

@@ -89,9 +89,13 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
         "completed_at": "2026-03-01T07:50:08+00:00",
         "ready_at": "2026-03-01T07:50:08+00:00",
         "due_at": "2026-03-01T08:10:08+00:00",
+        "due_without_ai": "2026-03-01T11:50:08+00:00",
         "completion_reason": "association released",
         "completion_probability": None,
         "priority": {"order": None, "ai": "critical", "manual": None, "manual_by": None},
+        "opened": None,
+        "reported": None,
+        "alert": True,
         "state": "TRIAGED",
         "revision": 1,
         "coverage": [
@@ -130,6 +134,7 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "shadow": False,
                 "retracted": None,
                 "label": {"vi": "Mô hình thử", "en": "Trial model"},
+                "feedback": [],
             }
         ],
         "viewer": None,
@@ -142,6 +147,9 @@ def test_an_empty_list_has_a_cursor_and_no_entries(client: TestClient) -> None:
         "as_of": "2026-03-01T08:00:00+00:00",
         "cursor": 0,
         "total": 0,
+        "waiting": 0,
+        "reported": 0,
+        "flag_rate": {"high": False, "since": None, "waiting": None, "flagged": None, "text": None},
         "limit": 100,
         "offset": 0,
         "entries": [],
@@ -253,14 +261,23 @@ def test_a_persons_stat_goes_on_top_and_is_audited(client: TestClient, scene: Sc
     assert answer.status_code == 200
     assert answer.json()["priority"] == {"order": None, "ai": None, "manual": "STAT", "manual_by": "BS. Lan"}
     assert [row["study_instance_uid"] for row in entries(client)] == [second, first]
+    move = {
+        "cause": "manual",
+        "moved_s": -225 * 60.0,
+        "from": "2026-03-01T11:55:08+00:00",
+        "to": "2026-03-01T08:10:08+00:00",
+        "ai": None,
+        "open": False,
+    }
     assert audit_lines(scene.archive) == [
-        ("BS. Lan", "set-priority", second, {"kind": "manual", "from": None, "to": "STAT"})
+        ("BS. Lan", "set-priority", second, {"kind": "manual", "from": None, "to": "STAT"}),
+        ("BS. Lan", "priority-changed", second, move),
     ]
     (change,) = client.get("/api/changes?since=8").json()["changes"]
-    assert (change["kind"], change["study_instance_uid"], change["detail"]["cause"]) == (
+    assert (change["kind"], change["study_instance_uid"], change["detail"]) == (
         "priority-changed",
         second,
-        "manual",
+        {**move, "by": "BS. Lan"},
     )
 
 
@@ -280,7 +297,9 @@ def test_a_change_that_moves_no_due_time_is_heard_all_the_same(client: TestClien
     before = client.get("/api/worklist").json()["cursor"]
     client.put(f"/api/studies/{uid}/priority", json={"kind": "manual", "priority": "STAT", "by": "BS. Lan"})
     (change,) = client.get(f"/api/changes?since={before}").json()["changes"]
-    assert (change["kind"], change["detail"]) == ("priority-changed", {"cause": "manual", "moved_s": 0.0, "ai": None})
+    assert change["kind"] == "priority-changed"
+    assert (change["detail"]["moved_s"], change["detail"]["by"]) == (0.0, "BS. Lan")
+    assert change["detail"]["from"] == change["detail"]["to"]
 
 
 def test_the_priority_of_an_unknown_study_is_404(client: TestClient) -> None:

@@ -1,0 +1,36 @@
+"""The reading list's promises hold on PostgreSQL word for word: the same tests, another catalogue."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.adapters.memory import MemoryStore
+from storage.archive import Archive
+from storage.database import Database
+from storage.migrate import migrate
+from tests.builders import Clock
+from tests.servers.postgres import PostgresServer
+from tests.unit.inference import test_guard, test_list_rule, test_reading
+
+pytestmark = pytest.mark.servers
+
+for _module in (test_guard, test_list_rule, test_reading):
+    globals().update({name: test for name, test in vars(_module).items() if name.startswith("test_")})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, postgres_server: PostgresServer, clock: Clock) -> Iterator[Archive]:
+    database = Database(postgres_server.make_database(f"r{secrets.token_hex(6)}"))
+    migrate(database)
+    made = Archive(objects=MemoryStore(), database=database, spool_folder=tmp_path, clock=clock)
+    yield made
+    made.close()
