@@ -12,8 +12,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from inference import targets
 from inference.expectation import HOURS_A_WEEK, Expectation, Site, expect, hourly_means
-from inference.priority import AI_TARGETS, TARGETS
 from models import registry
 from roi.compose import open_database
 from roi.errors import SettingWrong
@@ -80,8 +80,10 @@ def _finding(card: ModelCard, code: str | None) -> FindingSpec:
 
 
 def _site(settings: Settings, card: ModelCard, finding: FindingSpec, asked: Asked) -> Site:
-    target = AI_TARGETS.get(finding.urgency, TARGETS[OrderPriority.ROUTINE])
-    head_start_min = (TARGETS[OrderPriority.ROUTINE] - target).total_seconds() / 60
+    with closing(open_database(settings)) as database, database.read() as tx:
+        set_here = targets.current(tx)
+    routine = set_here.order[OrderPriority.ROUTINE]
+    head_start_min = (routine - min(routine, set_here.ai.get(finding.urgency, routine))).total_seconds() / 60
     hourly, eligible = _given(asked) if asked.traffic is not None else _seen(settings, card, asked.days)
     return Site(
         readers=asked.readers,
