@@ -12,6 +12,7 @@ from api.answers import as_json
 from api.context import ApiContext, Context
 from api.document import refused
 from api.words import LOCAL_TIME
+from inference import targets
 from inference.errors import InquiryRejected
 from inference.expectation import HOURS_A_WEEK
 from inference.inquiry import Inquiry, finding_of, site_of, told
@@ -87,7 +88,9 @@ def answer_of(context: ApiContext, inquiry: Inquiry) -> dict[str, Any]:
         with context.archive.database.read() as tx:
             return flow.ready_since(tx, since)
 
-    site = site_of(inquiry, card, arrivals=arrivals, now=context.clock(), zone=LOCAL_TIME)
+    with context.archive.database.read() as tx:
+        set_here = targets.current(tx)
+    site = site_of(inquiry, card, targets=set_here, arrivals=arrivals, now=context.clock(), zone=LOCAL_TIME)
     sensitivity, specificity = told(inquiry, finding)
     found = context.calculator.expect(site, sensitivity=sensitivity, specificity=specificity, seed=inquiry.seed)
     return {

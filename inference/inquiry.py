@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from inference.errors import InquiryRejected, NothingToExpect
 from inference.expectation import HOURS_A_WEEK, Site, hourly_means
-from inference.priority import AI_TARGETS, TARGETS
 from storage.records import OrderPriority
 
 if TYPE_CHECKING:
+    from inference.targets import Targets
     from models.contract import FindingSpec, ModelCard
     from storage.catalog.flow import Ready
 
@@ -65,6 +65,7 @@ def site_of(
     inquiry: Inquiry,
     card: ModelCard,
     *,
+    targets: Targets,
     arrivals: Callable[[datetime], Sequence[Ready]],
     now: datetime,
     zone: tzinfo,
@@ -78,7 +79,8 @@ def site_of(
     NothingToExpect
         Nothing arrived here in the days looked at.
     """
-    target = AI_TARGETS.get(finding_of(card, inquiry.finding).urgency, TARGETS[OrderPriority.ROUTINE])
+    routine = targets.order[OrderPriority.ROUTINE]
+    target = min(routine, targets.ai.get(finding_of(card, inquiry.finding).urgency, routine))
     hourly, eligible = _given(inquiry) or _seen(arrivals, card, days=inquiry.days, now=now, zone=zone)
     if sum(hourly) > MOST_A_WEEK:
         raise InquiryRejected(f"more than {MOST_A_WEEK} studies a week: ask for one reading room at a time")
@@ -88,7 +90,7 @@ def site_of(
         hourly=hourly,
         eligible=eligible if inquiry.eligible is None else inquiry.eligible,
         prevalence=inquiry.prevalence,
-        head_start_min=(TARGETS[OrderPriority.ROUTINE] - target).total_seconds() / 60,
+        head_start_min=(routine - target).total_seconds() / 60,
         ai_min=inquiry.ai_min,
     )
 

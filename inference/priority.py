@@ -154,17 +154,8 @@ def _place_reason(entry: WorklistEntry) -> Reason:
     if study.ready_at is None or entry.due_at is None:
         return _still_receiving(entry)
     within_en, within_vi = _minutes(entry.due_at - study.ready_at)
-    strongest = _strongest(entry)
-    if entry.is_raised_by_ai and strongest:
-        return Reason(
-            en=f"AI flag: {strongest.name_en} {strongest.score:.2f}; due {within_en}",
-            vi=f"AI cảnh báo: {strongest.name_vi} {_in_vietnamese(strongest.score)}; cần đọc {within_vi}",
-        )
     if entry.is_raised_by_ai:
-        return Reason(
-            en=f"flagged by AI before, and open since; due {within_en}",
-            vi=f"AI đã cảnh báo trước đó, ca đang được mở; cần đọc {within_vi}",
-        )
+        return _raised_by_ai(entry, within_en, within_vi)
     more_en, more_vi = _lateness(entry)
     if not entry.ai_counts and study.ai_urgency:
         more_en += "; too many flags: AI does not move the list now"
@@ -178,6 +169,19 @@ def _place_reason(entry: WorklistEntry) -> Reason:
         )
     return Reason(
         en=f"order {order}; due {within_en}{more_en}", vi=f"chỉ định {_VI[order]}; cần đọc {within_vi}{more_vi}"
+    )
+
+
+def _raised_by_ai(entry: WorklistEntry, within_en: str, within_vi: str) -> Reason:
+    strongest = _strongest(entry)
+    if strongest is None:
+        return Reason(
+            en=f"flagged by AI before, and open since; due {within_en}",
+            vi=f"AI đã cảnh báo trước đó, ca đang được mở; cần đọc {within_vi}",
+        )
+    return Reason(
+        en=f"AI flag: {strongest.name_en} {strongest.score:.2f}; due {within_en}",
+        vi=f"AI cảnh báo: {strongest.name_vi} {_in_vietnamese(strongest.score)}; cần đọc {within_vi}",
     )
 
 

@@ -23,7 +23,7 @@ from inference.local_check import Wanted
 from models import registry
 from roi.compose import open_database
 from roi.errors import SettingWrong
-from roi.triage import ready_since
+from roi.triage import ready_since, targets_here
 from storage.archive import utc_now
 from storage.catalog import cases, local_checks
 from storage.catalog import operating_points as points
@@ -150,7 +150,12 @@ def _minutes(
     now = utc_now()
     try:
         site = site_of(
-            inquiry, card, arrivals=partial(ready_since, settings), now=now, zone=now.astimezone().tzinfo or UTC
+            inquiry,
+            card,
+            targets=targets_here(settings),
+            arrivals=partial(ready_since, settings),
+            now=now,
+            zone=now.astimezone().tzinfo or UTC,
         )
         expected = expect(site, sensitivity=found["value"], specificity=spared["value"])
     except (InquiryRejected, NothingToExpect) as error:

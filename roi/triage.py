@@ -13,6 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from inference import targets
 from inference.expectation import Expectation, Site, expect
 from inference.inquiry import Inquiry, finding_of, site_of, told
 from models import registry
@@ -23,6 +24,7 @@ from storage.catalog import flow
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from inference.targets import Targets
     from models.contract import FindingSpec, ModelCard
     from roi.settings import Settings
     from storage.catalog.flow import Ready
@@ -51,6 +53,12 @@ def simulate(settings: Settings, inquiry: Inquiry, *, as_json: bool) -> None:
         )
     else:
         _print(card, finding, site, found)
+
+
+def targets_here(settings: Settings) -> Targets:
+    """Return the targets of this site."""
+    with closing(open_database(settings)) as database, database.read() as tx:
+        return targets.current(tx)
 
 
 def ready_since(settings: Settings, since: datetime) -> list[Ready]:

@@ -32,3 +32,11 @@ def test_who_sets_targets_is_named_and_what_is_no_target_is_refused(tmp_path: Pa
     assert "who sets targets" in str(RUN.invoke(app, [*ask, "URGENT=30"]).exception)
     assert "CLASS=MINUTES" in str(RUN.invoke(app, [*ask, "URGENT", "--by", "BS. Lan"]).exception)
     assert "more urgent" in str(RUN.invoke(app, [*ask, "URGENT=300", "--by", "BS. Lan"]).exception)
+
+
+def test_what_flags_would_do_is_counted_by_the_targets_of_the_site(tmp_path: Path) -> None:
+    builders.archive(tmp_path).close()
+    data = ["--data", str(tmp_path)]
+    RUN.invoke(app, ["triage", "targets", *data, "--set", "ai-critical=30", "--set", "ROUTINE=120", "--by", "BS. Lan"])
+    ask = ["triage", "simulate", "head-ct-haemorrhage", "--prevalence", "0.1", "--traffic", "0.5", "--json", *data]
+    assert json.loads(RUN.invoke(app, ask).stdout)["site"]["head_start_min"] == 90
