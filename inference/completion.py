@@ -17,6 +17,7 @@ import numpy as np
 
 from inference import priority
 from inference.geometry import slice_positions_mm
+from inference.sizes import size_of
 from storage.catalog import jobs, studies
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ def complete(
         return []
     uid = study.study_instance_uid
     priority.refresh(tx, uid, now=now, cause="complete")
-    arrived = [instance for instance in studies.instances_of(tx, uid) if instance.revision == study.revision]
+    present = studies.instances_of(tx, uid)
+    arrived = [instance for instance in present if instance.revision == study.revision]
     wanted = [
-        jobs.ModelRef(id=card.id, version=card.version, digest=card.digest)
+        jobs.ModelRef(id=card.id, version=card.version, digest=card.digest, size=size_of(present, card.input_rules))
         for card in cards
         if any(card.input_rules.accepts(modality=each.modality, sop_class_uid=each.sop_class_uid) for each in arrived)
     ]

@@ -58,6 +58,13 @@ class JobState(StrEnum):
     FAILED = "FAILED"
 
 
+class JobSize(StrEnum):
+    """How long a run keeps a model busy, as far as that is known when its job is made."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
 class Outcome(StrEnum):
     """How a run ended; the last two never look like "nothing found"."""
 
@@ -285,6 +292,7 @@ class Job:
     lease_owner: str | None = None
     lease_until: datetime | None = None
     reason: str | None = None
+    size: JobSize = JobSize.SMALL
 
     def log_context(self) -> dict[str, object]:
         """Return what a log line may carry of a job."""

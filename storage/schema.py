@@ -207,6 +207,7 @@ jobs = sa.Table(
     sa.Column("lease_until", UtcTime),
     sa.Column("not_before", UtcTime),
     sa.Column("reason", sa.Text),
+    sa.Column("size", sa.String(8), nullable=False, server_default="small"),
     sa.UniqueConstraint("study_pk", "revision", "model_digest"),
     sa.Index("ix_jobs_state_due_at", "state", "due_at"),
     sa.Index("ix_jobs_created_at", "created_at"),
