@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from inference.errors import NotSuitable
 from inference.gates import check_input, check_scores
@@ -23,6 +23,7 @@ _LOAD: Mapping[str, Callable[[Selected, ObjectStore], Volume | Radiograph]] = {
     "volume": load_volume,
     "radiograph": load_radiograph,
 }
+ITEMS_AT_ONCE: Final = 32
 _MOST_URGENT_FIRST = ("critical", "urgent", "routine")
 
 
@@ -33,6 +34,8 @@ class RunRequest:
     job: JobId
     model_id: str
     instances: tuple[InstanceRecord, ...]
+    items_at_once: int = ITEMS_AT_ONCE
+    """Slices or images that go through the network together; fewer need less memory."""
 
 
 def run(
