@@ -125,11 +125,10 @@ class Lane:
 
     def _wanted(self) -> list[str] | None:
         """Return the models that jobs wait for, first wanted first; None where nothing here or on its way needs any."""
+        least = 0 if JobSize.SMALL in self.sizes else sizes.MOST_IMAGES
         with self.database.read() as tx:
             waited_for = jobs.models_wanted(tx, now=self.clock(), sizes=self.sizes)
-            on_its_way = studies.most_instances_receiving(tx)
-        least = 0 if JobSize.SMALL in self.sizes else sizes.MOST_IMAGES
-        return waited_for if waited_for or on_its_way > least else None
+            return waited_for if waited_for or studies.most_instances_receiving(tx) > least else None
 
     def _rest(self) -> None:
         """Give the memory of a process back that only large jobs need, once none came for some time."""

@@ -15,6 +15,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from inference.errors import NotSuitable
 from inference.geometry import slice_normal, slice_positions_mm
+from inference.pixels import stored_pixels
 from models.contract import Radiograph, Volume
 from storage.whole import read_whole
 
@@ -84,7 +85,9 @@ def _read(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
     content = read_whole(objects, instance)
     try:
         data_set = pydicom.dcmread(io.BytesIO(content))
-        _ = data_set.pixel_array  # decoded here, in the reader's thread, and kept on the data set
+        _ = stored_pixels(
+            data_set
+        )  # decoded here, in the reader's thread; what needs a decoder is kept on the data set
     except _DECODE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
     return data_set
@@ -92,17 +95,19 @@ def _read(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
 
 def _hounsfield(data_set: Dataset) -> Floats:
     """Return stored values x (0028,1053) Rescale Slope + (0028,1052) Rescale Intercept, padding as air."""
-    stored = data_set.pixel_array
+    stored = stored_pixels(data_set)
     slope, intercept = float(data_set.get("RescaleSlope", 1)), float(data_set.get("RescaleIntercept", 0))
-    hounsfield = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    hounsfield = stored.astype(np.float32)
+    hounsfield *= np.float32(slope)
+    hounsfield += np.float32(intercept)
     padding = data_set.get("PixelPaddingValue")
     if isinstance(padding, int):
         hounsfield[stored == padding] = _AIR_HU
-    return np.asarray(np.maximum(hounsfield, np.float32(_AIR_HU)), dtype=np.float32)
+    return np.maximum(hounsfield, np.float32(_AIR_HU), out=hounsfield)
 
 
 def _displayed(data_set: Dataset) -> Floats:
-    stored = data_set.pixel_array
+    stored = stored_pixels(data_set)
     modality = apply_modality_lut(stored, data_set)
     if "VOILUTSequence" in data_set or "WindowCenter" in data_set:
         values = np.asarray(apply_voi_lut(modality, data_set, prefer_lut=True), dtype=np.float32)

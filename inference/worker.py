@@ -78,6 +78,7 @@ class Worker:
             for each in self._lanes
         ]
         self._stopped = False
+        self._sweep_at = 0.0
 
     def run(self) -> None:
         """Work until `stop` is called."""
@@ -102,13 +103,18 @@ class Worker:
 
     def step(self) -> None:
         """Give back what dead workers held, then run jobs until none waits, lane after lane."""
+        self._sweep_at = 0.0
         for lane in self._lanes:
             self._turn(lane)
 
     def _turn(self, lane: Lane) -> None:
-        if lane is self._lanes[0]:
-            self._sweep()
-        while not self._stopped and lane.is_ready() and (job := self._claim(lane)):
+        """Run jobs until none waits; what dead workers held is looked for now and then, not for every ring."""
+        while not self._stopped:
+            if lane is self._lanes[0] and time.monotonic() >= self._sweep_at:
+                self._sweep()
+                self._sweep_at = time.monotonic() + self._pace.jobs_s
+            if not lane.is_ready() or (job := self._claim(lane)) is None:
+                return
             self._run_batch(lane, [job, *self._mates(lane, job)])
 
     def _heard(self, _job: JobId) -> None:
