@@ -36,26 +36,35 @@ _DECODE_ERRORS = (ValueError, AttributeError, RuntimeError, NotImplementedError,
 
 
 def load_volume(selected: Selected, objects: ObjectStore) -> Volume:
-    """Read the slices of a stack, several at a time, and stack them in the order selected.
+    """Read the slices of a stack, several at a time, each to its place in the order selected.
+
+    The stack is in memory once, as numbers; of the files, only those that are being read.
 
     Raises
     ------
     NotSuitable
         ``decode_error`` or ``mixed_matrix``.
     """
+    first = _read(selected.instances[0], objects)
+    lowest = _hounsfield(first)
+    voxels = np.empty((len(selected.instances), *lowest.shape), dtype=np.float32)
+    voxels[0] = lowest
+
+    def fill(place: int) -> None:
+        plane = _hounsfield(_read(selected.instances[place], objects))
+        if plane.shape != lowest.shape:
+            raise NotSuitable("mixed_matrix")
+        voxels[place] = plane
+
     with ThreadPoolExecutor(_READERS) as pool:
-        data_sets = list(pool.map(lambda instance: _read(instance, objects), selected.instances))
-    slices = [_hounsfield(data_set) for data_set in data_sets]
-    if len({each.shape for each in slices}) != 1:
-        raise NotSuitable("mixed_matrix")
+        list(pool.map(fill, range(1, len(voxels))))
     positions = slice_positions_mm(selected.instances)
-    first = data_sets[0]
     if positions is None or "PixelSpacing" not in first:
         raise NotSuitable("no_geometry")
     step_mm = float(np.median(np.abs([after - before for before, after in pairwise(positions)])))
     row_mm, column_mm = (float(value) for value in first.PixelSpacing)
     return Volume(
-        voxels=np.stack(slices),
+        voxels=voxels,
         spacing_mm=(step_mm, row_mm, column_mm),
         affine_lps=_affine(selected.instances, row_mm, column_mm),
         instance_uids=tuple(str(each.sop_instance_uid) for each in selected.instances),

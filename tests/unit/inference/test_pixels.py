@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -12,7 +14,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from inference.pixels import _plain, stored_pixels
-from tests.builders import ct_slice, part10
+from inference.selection import Selected
+from inference.volume import load_volume
+from storage.catalog import studies
+from storage.records import StudyUid
+from tests.builders import archive, ct_slice, keep_data_set, part10
 
 FORMS = list(product((8, 16), (0, 1), (0, 3)))
 
@@ -75,3 +81,19 @@ def test_pixel_data_that_breaks_off_are_not_made_up() -> None:
     assert _plain(read) is None
     with pytest.raises(ValueError, match="less than expected"):
         stored_pixels(read)
+
+
+def test_a_stack_is_in_memory_once_while_it_is_read(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    for number in range(1, 65):
+        keep_data_set(kept, ct_slice(number, size=128))
+    with kept.database.read() as tx:
+        instances = tuple(studies.instances_of(tx, StudyUid("2.25.1")))
+    selected = Selected(series_instance_uid="2.25.1.1", instances=instances, series_reasons={})
+    tracemalloc.start()
+    try:
+        volume = load_volume(selected, kept.objects)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.8 * volume.voxels.nbytes
