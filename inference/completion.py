@@ -15,6 +15,7 @@ from inference import priority, progressive
 from inference.evidence import Expectation, expect, lessons
 from inference.progressive import Scout
 from inference.silence import LONGEST_S
+from inference.sizes import size_of
 from storage.catalog import jobs, silences, studies
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def complete(
     uid = study.study_instance_uid
     if (now - study.received_last).total_seconds() <= LONGEST_S:
         silences.learn(tx, silences.sender_of(tx, uid), lessons(tx, study))
-    present = studies.instances_of(tx, uid)
-    arrived = [each for each in present if each.revision == study.revision and not each.made_here]
+    present = [each for each in studies.instances_of(tx, uid) if not each.made_here]
+    arrived = [each for each in present if each.revision == study.revision]
     wanted = [
         jobs.ModelRef(id=card.id, version=card.version, digest=card.digest)
         for card in cards
@@ -101,7 +102,8 @@ def complete(
     progressive.hand_over(tx, done, wanted, now=now)
     priority.refresh(tx, uid, now=now, cause="complete")
     due_at = studies.get(tx, uid).due_at or now
-    created = jobs.create(tx, uid, study.revision, wanted, due_at=due_at, now=now)
+    sizes = {card.digest: size_of(present, card.input_rules) for card in cards}
+    created = jobs.create(tx, uid, study.revision, wanted, due_at=due_at, now=now, sizes=sizes)
     studies.settle(tx, uid, now=now)
     return created
 

@@ -11,6 +11,7 @@ import pydicom
 from pydicom.pixels.processing import apply_rescale, apply_windowing
 
 from inference.errors import NotSuitable
+from inference.pixels import stored_pixels
 from inference.slices import PARSE_ERRORS
 from inference.stored import is_padding, stored_values
 from storage.whole import read_whole
@@ -39,7 +40,7 @@ def read_image(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
     content = read_whole(objects, instance)
     try:
         data_set = pydicom.dcmread(io.BytesIO(content))
-        _ = data_set.pixel_array  # decoded here, in the reader's thread, and kept on the data set
+        stored_pixels(data_set)  # decoded here, in the reader's thread; what needs a decoder is kept on the data set
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
     return data_set
@@ -63,7 +64,7 @@ def displayed_radiograph(instance: InstanceRecord, objects: ObjectStore) -> Floa
 
 
 def _displayed(data_set: Dataset) -> Floats:
-    stored = stored_values(data_set, data_set.pixel_array)
+    stored = stored_values(data_set, stored_pixels(data_set))
     padding = is_padding(data_set, stored)
     tables = [data_set.get(name) for name in ("ModalityLUTSequence", "VOILUTSequence")]
     modality = _looked_up(stored, tables[0][0], data_set) if tables[0] else apply_rescale(stored, data_set)

@@ -4,7 +4,8 @@ InferenceError
 ├── NotSuitable              the input is not one the model may judge; carries a stable reason code
 ├── RunFailed                a run that gave no answer; carries a stable reason code
 │   ├── RunHung
-│   └── RunDied
+│   ├── RunDied
+│   └── OutOfMemory
 ├── ObjectsAway              the object store does not answer, or an object is still on its way to it
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
@@ -68,6 +69,12 @@ class RunDied(RunFailed):
     """The model's process died."""
 
     reason = "process_died"
+
+
+class OutOfMemory(RunFailed):
+    """The run needs more memory than the model's process may take, or than there is."""
+
+    reason = "memory"
 
 
 class ObjectsAway(InferenceError):

@@ -28,6 +28,11 @@ class Loop:
         self._stopped = threading.Event()
 
     @property
+    def name(self) -> str:
+        """What log lines call it."""
+        return self._name
+
+    @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""
         return self._stopped.is_set()

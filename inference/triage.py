@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from inference.errors import NotSuitable
 from inference.gates import check_input, check_known, check_scores, check_shortcut, without_corners
@@ -25,6 +25,7 @@ _LOAD: Mapping[str, Callable[[Selected, ObjectStore], Volume | Radiograph]] = {
     "volume": load_volume,
     "radiograph": load_radiograph,
 }
+ITEMS_AT_ONCE: Final = 32
 _MOST_URGENT_FIRST = ("critical", "urgent", "routine")
 
 
@@ -37,6 +38,8 @@ class RunRequest:
     instances: tuple[InstanceRecord, ...]
     provisional: bool = False
     """Whether the study is still arriving: of its slices, those without a hole between them are looked at."""
+    items_at_once: int = ITEMS_AT_ONCE
+    """Slices or images that go through the network together; fewer need less memory."""
 
 
 def run(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from inference.displayed import displayed_radiograph, read_image
 from inference.errors import NotSuitable
 from inference.geometry import slice_normal, slice_positions_mm
+from inference.pixels import stored_pixels
 from inference.slices import PARSE_ERRORS, READERS, Slice, first_text, functional
 from inference.stored import is_padding, stored_values
 from models.contract import Radiograph, Volume
@@ -80,7 +81,7 @@ def load_radiograph(selected: Selected, objects: ObjectStore) -> Radiograph:
 def _hounsfield(data_set: Dataset, frame: int | None) -> Floats:
     """Return stored values x (0028,1053) Rescale Slope + (0028,1052) Rescale Intercept, padding as air."""
     try:
-        pixels = data_set.pixel_array
+        pixels = stored_pixels(data_set)
         one = pixels if frame is None or pixels.ndim == 2 else pixels[frame]  # a single frame has no axis of its own
         stored = stored_values(data_set, one)
         scale = data_set if frame is None else functional(data_set, frame, "PixelValueTransformationSequence")
@@ -88,10 +89,12 @@ def _hounsfield(data_set: Dataset, frame: int | None) -> Floats:
         padding = is_padding(data_set, stored)
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
-    hounsfield = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    hounsfield = stored.astype(np.float32)
+    hounsfield *= np.float32(slope)
+    hounsfield += np.float32(intercept)
     if padding is not None:
         hounsfield[padding] = _AIR_HU
-    return np.asarray(np.maximum(hounsfield, np.float32(_AIR_HU)), dtype=np.float32)
+    return np.maximum(hounsfield, np.float32(_AIR_HU), out=hounsfield)
 
 
 def _pixel_spacing(image: Slice) -> tuple[float, float] | None:

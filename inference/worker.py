@@ -1,4 +1,4 @@
-"""The worker: claims the job that is due first, has it run in the model's own process, commits what comes back."""
+"""The worker: claims the job that is due first, has it run in a model's own process, commits what comes back."""
 
 from __future__ import annotations
 
@@ -7,53 +7,43 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inference import deployment, priority, progressive
 from inference.completion import Completer
 from inference.errors import ObjectsAway, RunFailed
+from inference.lane import Lane
 from inference.loop import Loop
+from inference.pace import USUAL, Pace
 from inference.triage import RunRequest
 from storage.catalog import jobs, landings, results, studies
-from storage.records import JobState, Outcome, TriageResult
+from storage.records import JobSize, JobState, OrderPriority, Outcome, TriageResult
 
 if TYPE_CHECKING:
     from inference.child import ModelProcess
     from inference.ports import Dispatcher
     from models.contract import ModelCard
     from storage.database import Database, Transaction
-    from storage.records import Job, JobId
+    from storage.records import Job, JobId, StudyRecord
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """How often a worker looks, and how long it waits, in seconds."""
-
-    complete_s: float = 0.05
-    """Between two looks for studies that may be complete."""
-    jobs_s: float = 1.0
-    """Between two looks for jobs where no ring comes: a lost ring costs no more."""
-    lease_s: float = 15.0
-    beat_s: float = 3.0
-    """Between two heartbeats of a running job."""
-    run_limit_s: float = 120.0
-    """A run that takes longer is killed."""
-    load_again_s: float = 30.0
-    """Before models that could not be loaded are tried again."""
+_GATHER_LOOK_S = 0.005
 
 
 class Worker:
-    """One worker process: a loop that completes studies and a loop that runs jobs.
+    """One worker process: a loop that completes studies and a loop for each lane that runs jobs.
 
     Any number of workers may share a catalogue: the claim decides who runs a job, and a run whose lease was lost
     commits nothing.  `here` is the id of the landing zone that this process can read, where there is one: a job whose
     objects are on their way from another one waits.  Without a model process (no torch here) studies still complete
-    and jobs wait, visibly.
+    and jobs wait, visibly.  With `large_model`, jobs of size LARGE run there, and all others in `model`; without, all
+    of these `sizes` in `model`, one after the other.
     """
 
     def __init__(
@@ -65,47 +55,71 @@ class Worker:
         model: ModelProcess | None,
         clock: Callable[[], datetime],
         here: str = "",
-        pace: Pace = Pace(),
+        pace: Pace = USUAL,
+        sizes: Collection[JobSize] = jobs.EVERY_SIZE,
+        large_model: ModelProcess | None = None,
     ) -> None:
         self._database = database
         self._here = here
         self._dispatcher = dispatcher
         self._cards = {card.id: card for card in cards}
-        self._model = model
         self._clock = clock
         self._pace = pace
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._load_again_at = 0.0
         completer = Completer(database=database, dispatcher=dispatcher, cards=cards, clock=clock)
         self._completing = Loop("completion", completer.step, every_s=pace.complete_s)
-        self._working = Loop("jobs", self.step, every_s=pace.jobs_s)
+        lane = partial(Lane, database=database, clock=clock, pace=pace)
+        self._lanes = [lane(model=model, sizes=frozenset(sizes))]
+        if large_model is not None:
+            small = lane(model=model, sizes=frozenset(sizes) - {JobSize.LARGE})
+            self._lanes = [small, lane(model=large_model, sizes=frozenset({JobSize.LARGE}))]
+        self._working = [
+            Loop(f"jobs, {'and '.join(sorted(each.sizes))}", partial(self._turn, each), every_s=pace.jobs_s)
+            for each in self._lanes
+        ]
+        self._stopped = False
+        self._sweep_at = 0.0
 
     def run(self) -> None:
         """Work until `stop` is called."""
-        completing = threading.Thread(target=self._completing.run, name="completion")
-        completing.start()
+        beside = [threading.Thread(target=loop.run, name=loop.name) for loop in (self._completing, *self._working[1:])]
+        for thread in beside:
+            thread.start()
         try:
             with self._dispatcher.listen(self._heard):
-                self._working.run()
+                self._working[0].run()
         finally:
-            self._completing.stop()
-            completing.join()
-            if self._model is not None:
-                self._model.stop()
+            self.stop()
+            for thread in beside:
+                thread.join()
+            for lane in self._lanes:
+                lane.stop()
 
     def stop(self) -> None:
-        """Let both loops end; a job that runs is given back by its lease."""
-        self._completing.stop()
-        self._working.stop()
+        """Let the loops end; a job that runs is given back by its lease."""
+        self._stopped = True
+        for loop in (self._completing, *self._working):
+            loop.stop()
 
     def step(self) -> None:
-        """Give back what dead workers held, then run jobs until none waits."""
-        self._sweep()
-        while not self._working.stopped and self._model_is_ready() and (job := self._claim()):
-            self._run(job)
+        """Give back what dead workers held, then run jobs until none waits, lane after lane."""
+        self._sweep_at = 0.0
+        for lane in self._lanes:
+            self._turn(lane)
+
+    def _turn(self, lane: Lane) -> None:
+        """Run jobs until none waits; what dead workers held is looked for now and then, not for every ring."""
+        while not self._stopped:
+            if lane is self._lanes[0] and time.monotonic() >= self._sweep_at:
+                self._sweep()
+                self._sweep_at = time.monotonic() + self._pace.jobs_s
+            if not lane.is_ready() or (job := self._claim(lane)) is None:
+                return
+            self._run_batch(lane, [job, *self._mates(lane, job)])
 
     def _heard(self, _job: JobId) -> None:
-        self._working.ring()
+        for loop in self._working:
+            loop.ring()
 
     # ------------------------------------------------------------------------------------------------ claiming
     def _sweep(self) -> None:
@@ -118,47 +132,58 @@ class Worker:
         for job in spent:
             self._park(job, reason="process_died", detail="the worker died with it, again and again")
 
-    def _claim(self) -> Job | None:
+    def _claim(self, lane: Lane, *, like: Job | None = None) -> Job | None:
         with self._database.write() as tx:
-            lease = timedelta(seconds=self._pace.lease_s)
-            return jobs.claim(tx, owner=self._owner, lease=lease, now=self._clock(), here=self._here)
+            return jobs.claim(
+                tx,
+                owner=self._owner,
+                lease=timedelta(seconds=self._pace.lease_s),
+                now=self._clock(),
+                here=self._here,
+                sizes=lane.sizes,
+                like=like,
+            )
 
-    def _model_is_ready(self) -> bool:
-        """Have the models loaded once something may need them; False while they load, or cannot."""
-        if not self._wanted():
-            return False
-        if self._model is None:
-            self._say_why_waiting("no torch on this worker")
-            return False
-        if time.monotonic() < self._load_again_at:
-            return False
-        self._model.warm()
-        try:
-            return self._model.is_ready(wait_s=self._pace.jobs_s)
-        except RunFailed as error:
-            self._load_again_at = time.monotonic() + self._pace.load_again_s
-            logger.warning("models not loaded", extra={"action": "models-failed", "reason": error.reason})
-            self._say_why_waiting(error.reason)
-            return False
+    def _mates(self, lane: Lane, job: Job) -> list[Job]:
+        """Claim what may share a forward pass with a job: other radiographs that wait for the same model.
 
-    def _wanted(self) -> bool:
+        Where the device gains by it a job waits a moment for others, unless one of them is STAT.
+        """
+        card = self._cards.get(job.model_id)
+        if lane.images_at_once == 1 or card is None or card.input_rules.kind != "radiograph":
+            return []
+        together, until = [job], time.monotonic() + self._pace.gather_s
+        while len(together) < lane.images_at_once:
+            if mate := self._claim(lane, like=job):
+                together.append(mate)
+            elif self._any_stat(together) or time.monotonic() > until:
+                break
+            else:
+                time.sleep(_GATHER_LOOK_S)
+        return together[1:]
+
+    def _any_stat(self, together: Sequence[Job]) -> bool:
         with self._database.read() as tx:
-            return bool(jobs.waiting(tx, now=self._clock(), limit=1)) or studies.anything_receiving(tx)
-
-    def _say_why_waiting(self, reason: str) -> None:
-        with self._database.write() as tx:
-            jobs.note_waiting(tx, reason=reason)
+            found = [studies.get(tx, job.study_instance_uid) for job in together]
+        return any(OrderPriority.STAT in {study.order_priority, study.manual_priority} for study in found)
 
     # ------------------------------------------------------------------------------------------------- running
-    def _run(self, job: Job) -> None:
-        claimed = self._clock()
-        card = self._cards.get(job.model_id)
-        with self._database.write() as tx:
-            if self._may_not(tx, job):
-                return
-        if card is None or card.digest != job.model_digest:
-            self._park(job, reason="weights", detail="this model version is no longer installed")
-            return
+    def _run_batch(self, lane: Lane, batch: Sequence[Job]) -> None:
+        """Run jobs of one model together; whichever gets no result in company is run alone."""
+        claimed, alone = self._clock(), deque(batch)
+        card = self._cards.get(batch[0].model_id)
+        if len(batch) > 1 and card is not None and card.digest == batch[0].model_digest:
+            beat = _Beat(self._database, batch, self._owner, self._clock, self._pace)
+            asked = [self._ask_for(job) for job in batch]
+            came = lane.run_together(card, [request for request, _ in asked], on_beat=beat)
+            for job, (_, study), result in zip(batch, asked, came, strict=True):
+                if result is not None:
+                    alone.remove(job)
+                    self._commit_timed(job, study, result, claimed=claimed)
+        while alone:
+            self._run(lane, alone.popleft(), waiting=tuple(alone), claimed=claimed)
+
+    def _ask_for(self, job: Job) -> tuple[RunRequest, StudyRecord]:
         with self._database.read() as tx:
             study = studies.get(tx, job.study_instance_uid)
             present = studies.instances_of(tx, job.study_instance_uid)
@@ -169,23 +194,34 @@ class Worker:
             provisional=bool(job.provisional),
         )
         logger.info("run starts", extra={"action": "run-starts", **job.log_context()})
+        return request, study
+
+    def _run(self, lane: Lane, job: Job, *, waiting: Sequence[Job], claimed: datetime) -> None:
+        """Run one job; the leases of those that wait for it are held with its own."""
+        card = self._cards.get(job.model_id)
+        with self._database.write() as tx:
+            if self._may_not(tx, job):
+                return
+        if card is None or card.digest != job.model_digest:
+            self._park(job, reason="weights", detail="this model version is no longer installed")
+            return
+        request, study = self._ask_for(job)
         try:
-            result = self._ask(request, _Beat(self._database, job, self._owner, self._clock, self._pace))
+            beat = _Beat(self._database, [job, *waiting], self._owner, self._clock, self._pace)
+            result = lane.run(card, request, on_beat=beat)
         except ObjectsAway as error:
             self._postpone(job, error)
             return
         except RunFailed as error:
             self._failed(job, error)
             return
+        self._commit_timed(job, study, result, claimed=claimed)
+
+    def _commit_timed(self, job: Job, study: StudyRecord, result: TriageResult, *, claimed: datetime) -> None:
         arrived = {"received_first": study.received_first, "received_last": study.received_last}
         stages = {**arrived, "complete": study.completed_at or claimed, "claimed": claimed}
         times = {stage: at.timestamp() for stage, at in stages.items()} | dict(result.times)
         self._commit(job, replace(result, times=times), state=JobState.DONE)
-
-    def _ask(self, request: RunRequest, beat: _Beat) -> TriageResult:
-        if self._model is None:
-            raise RunFailed("no model process")
-        return self._model.run(request, limit_s=self._pace.run_limit_s, on_beat=beat)
 
     def _postpone(self, job: Job, error: ObjectsAway) -> None:
         logger.warning("run postponed", extra={"action": "run-postponed", "reason": str(error), **job.log_context()})
@@ -252,10 +288,12 @@ class Worker:
 
 
 class _Beat:
-    """Prolongs a running job's lease now and then; False once the lease is lost."""
+    """Prolongs the leases of running jobs now and then; False once that of the first is lost."""
 
-    def __init__(self, database: Database, job: Job, owner: str, clock: Callable[[], datetime], pace: Pace) -> None:
-        self._database, self._job, self._owner, self._clock, self._pace = database, job, owner, clock, pace
+    def __init__(
+        self, database: Database, held: Sequence[Job], owner: str, clock: Callable[[], datetime], pace: Pace
+    ) -> None:
+        self._database, self._held, self._owner, self._clock, self._pace = database, held, owner, clock, pace
         self._next = time.monotonic() + pace.beat_s
 
     def __call__(self) -> bool:
@@ -264,4 +302,7 @@ class _Beat:
         self._next = time.monotonic() + self._pace.beat_s
         lease = timedelta(seconds=self._pace.lease_s)
         with self._database.write() as tx:
-            return jobs.heartbeat(tx, self._job.id, owner=self._owner, lease=lease, now=self._clock())
+            still = [
+                jobs.heartbeat(tx, job.id, owner=self._owner, lease=lease, now=self._clock()) for job in self._held
+            ]
+        return still[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -215,6 +215,18 @@ class TriageModel(Protocol):
         -------
         Prediction
             One score in 0..1 for every finding of the card.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchModel(TriageModel, Protocol):
+    """A model that scores several inputs in one forward pass: an ability that a model may have or not."""
+
+    def predict_many(self, images: Sequence[Volume | Radiograph], *, items_at_once: int) -> list[Prediction]:
+        """Score inputs, in their order, with at most so many slices or images in the network at once.
+
+        A score differs from that of `predict` on the input alone by at most the card's `score_bound`.
         """
         ...
 

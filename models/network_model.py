@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,29 @@ class NetworkModel:
 
     def predict(self, image: Volume | Radiograph) -> Prediction:
         """Score one input; the same input gives the same bits on the same build, threads and device."""
-        frames = prepare(image, self.chain.before)
-        seen = look(self.network, frames.pixels, device=self.device, mirrored=self.chain.mirrored)
+        [prediction] = self.predict_many([image], items_at_once=ITEMS_AT_ONCE)
+        return prediction
+
+    def predict_many(self, images: Sequence[Volume | Radiograph], *, items_at_once: int) -> list[Prediction]:
+        """Score inputs in one pass, at most `items_at_once` slices or images in the network at a time."""
+        prepared = [prepare(image, self.chain.before) for image in images]
+        pixels = prepared[0].pixels if len(prepared) == 1 else np.concatenate([each.pixels for each in prepared])
+        seen = look(self.network, pixels, device=self.device, mirrored=self.chain.mirrored, items_at_once=items_at_once)
+        batches = _batches(len(pixels), items_at_once)
+        ends = np.cumsum([len(each.pixels) for each in prepared])
+        return [
+            self._prediction(image, frames, seen.of(int(end) - len(frames.pixels), int(end)), batches)
+            for image, frames, end in zip(images, prepared, ends, strict=True)
+        ]
+
+    def _prediction(
+        self, image: Volume | Radiograph, frames: Frames, seen: Seen, batches: tuple[int, ...]
+    ) -> Prediction:
         logits, distance = seen.logits, self._distance(seen)
         codes = [finding.code for finding in self.card.findings]
         scores = dict(zip(codes, map(float, reduce_scores(logits, self.chain.after)), strict=True))
         if isinstance(image, Radiograph):
             keys = dict.fromkeys(codes, image.instance_uid)
-            batches = _batches(len(frames.pixels))
             return Prediction(scores=scores, key_instance_uids=keys, batches=batches, distance=distance)
         by_slice = sigmoid(logits)[list(frames.source)]
         return Prediction(
@@ -47,7 +63,7 @@ class NetworkModel:
                 for index, code in enumerate(codes)
             },
             slice_scores={code: tuple(map(float, by_slice[:, index])) for index, code in enumerate(codes)},
-            batches=_batches(len(frames.pixels)),
+            batches=batches,
             distance=distance,
         )
 
@@ -55,9 +71,9 @@ class NetworkModel:
         return self.known.distance(seen.features) if self.known is not None else None
 
 
-def _batches(items: int) -> tuple[int, ...]:
-    """Give the sizes in which `forward` takes so many items."""
-    return tuple(min(ITEMS_AT_ONCE, items - first) for first in range(0, items, ITEMS_AT_ONCE))
+def _batches(items: int, at_once: int) -> tuple[int, ...]:
+    """Give the sizes in which `look` takes so many items."""
+    return tuple(min(at_once, items - first) for first in range(0, items, at_once))
 
 
 def _middle_of_highest(frames: Frames, logits: Floats) -> int:
@@ -73,14 +89,25 @@ class Seen:
     logits: Floats
     features: Floats
 
+    def of(self, first: int, end: int) -> Seen:
+        """Give what was seen of the items from `first` up to `end`."""
+        return Seen(logits=self.logits[first:end], features=self.features[first:end])
+
 
 def forward(network: torch.nn.Module, pixels: Floats, *, device: str, mirrored: bool = False) -> Floats:
     """Give the logits alone; see `look`."""
     return look(network, pixels, device=device, mirrored=mirrored).logits
 
 
-def look(network: torch.nn.Module, pixels: Floats, *, device: str, mirrored: bool = False) -> Seen:
-    """Show items to a network in evaluation mode, once; see `Chain.mirrored`.
+def look(
+    network: torch.nn.Module,
+    pixels: Floats,
+    *,
+    device: str,
+    mirrored: bool = False,
+    items_at_once: int = ITEMS_AT_ONCE,
+) -> Seen:
+    """Show items to a network in evaluation mode, `items_at_once`; see `Chain.mirrored`.
 
     The features are those that the network's last linear layer is given: pooled, before anything is decided.  A
     network without one gives its logits as features.
@@ -97,7 +124,7 @@ def look(network: torch.nn.Module, pixels: Floats, *, device: str, mirrored: boo
     try:
         with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
             found, features = [], []
-            for batch in torch.from_numpy(np.ascontiguousarray(pixels)).split(ITEMS_AT_ONCE):
+            for batch in torch.from_numpy(np.ascontiguousarray(pixels)).split(items_at_once):
                 seen = batch.to(device)
                 logits = network(seen).float()
                 if mirrored:

@@ -7,6 +7,16 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "Cannot allocate memory",
+    "could not create a memory",  # oneDNN
+    "bad_alloc",
+    "can't start new thread",
+)
+"""What a RuntimeError of torch, or of what it calls, says where an allocation failed."""
+
 
 def available() -> bool:
     """Tell whether this installation can run models at all, without loading torch."""
@@ -19,6 +29,16 @@ def use_threads(count: int) -> None:
 
     torch.set_num_threads(count)
     torch.set_num_interop_threads(1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of a model says that memory is short: Python's own, or one of torch's many."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
+    )
 
 
 def versions() -> Mapping[str, str]:

@@ -122,6 +122,7 @@ def api(
 @app.command()
 def worker(
     data: Data = None,
+    sizes: Annotated[str | None, typer.Option(help="Jobs to take: small, large [small,large].")] = None,
     catalogue: Catalogue = None,
     objects: Objects = None,
     dispatch: Dispatch = None,
@@ -131,7 +132,8 @@ def worker(
     """Run a worker: completes studies and runs models."""
     from roi.roles import run_worker
 
-    run_worker(_settings(config, data=data, catalogue=catalogue, objects=objects, dispatch=dispatch), ready_fd)
+    settings = _settings(config, data=data, sizes=sizes, catalogue=catalogue, objects=objects, dispatch=dispatch)
+    run_worker(settings, ready_fd)
 
 
 # ------------------------------------------------------------------------------------------------ bringing in

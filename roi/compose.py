@@ -17,6 +17,7 @@ from storage.archive import Archive, utc_now
 from storage.database import Database
 from storage.landing import LandedObjects, Landing, LateStore
 from storage.migrate import migrate
+from storage.records import JobSize
 from storage.room import Mark, Room
 from storage.spool import Spool
 
@@ -102,10 +103,11 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
 @contextmanager
 def worker(settings: Settings) -> Iterator[Worker]:
     """Open a worker, ready to run; its models load in their own process once something may need them."""
-    from inference import deployment
+    from inference import deployment, memory
     from inference.child import ChildSetup, ModelProcess
     from inference.dispatchers import open_dispatcher
-    from inference.worker import Pace, Worker
+    from inference.pace import Pace
+    from inference.worker import Worker
     from models import registry, runtime
 
     database = open_database(settings)
@@ -116,14 +118,18 @@ def worker(settings: Settings) -> Iterator[Worker]:
     setup = ChildSetup(
         open_objects=_reader_opener(settings),
         configure=_log_configurer(settings, "model"),
-        threads=settings.model_threads or max(1, (os.cpu_count() or 1) // 2),
+        threads=settings.model_threads or _threads_of_a_lane(os.cpu_count() or 1),
+        memory_bytes=settings.model_memory_bytes or memory.allowance(),
     )
+    sizes, runs = settings.sizes_taken, runtime.available()
     try:
         yield Worker(
             database=database,
             dispatcher=dispatcher,
             cards=registry.cards(),
-            model=ModelProcess(setup) if runtime.available() else None,
+            model=ModelProcess(setup) if runs else None,
+            large_model=ModelProcess(setup) if runs and sizes == frozenset(JobSize) else None,
+            sizes=sizes,
             clock=utc_now,
             here=landing.place.id if landing is not None else "",
             pace=Pace(run_limit_s=settings.run_limit_s),
@@ -131,6 +137,11 @@ def worker(settings: Settings) -> Iterator[Worker]:
     finally:
         dispatcher.close()
         database.close()
+
+
+def _threads_of_a_lane(cores: int) -> int:
+    """Return how many threads each of the two model processes gets: together as many as there are cores."""
+    return max(1, cores // 2)
 
 
 @contextmanager

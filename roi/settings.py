@@ -25,6 +25,7 @@ from pydantic_settings import (
 from inference.reports import forms
 from roi.errors import SettingWrong
 from storage.errors import Misconfigured
+from storage.records import JobSize
 from storage.room import Mark
 
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
@@ -82,8 +83,15 @@ class Settings(BaseSettings):
     reports: str = Field(
         default="sr,ko,sc,seg", description="Objects made of results: sr, ko, sc, seg, comma between; empty: none."
     )
+    sizes: str = Field(default="small,large", description="Jobs that a worker takes: small,large or one of them.")
     model_threads: int = Field(default=0, ge=0, description="Threads of a model; 0: half of the cores, at least one.")
-    run_limit_s: float = Field(default=120.0, gt=0, description="Seconds after which a model's run is killed.")
+    model_memory: str = Field(
+        default="auto",
+        description="Memory of a model's process: 4GiB; auto: a third of the machine's, at least 2 GiB.",
+    )
+    run_limit_s: float = Field(
+        default=120.0, gt=0, description="Seconds after which a model's run is killed at the latest."
+    )
     flag_targets: str = Field(
         default="", description="Seconds from the last image to the flag, by model: head-ct-haemorrhage=15, chest-x=8."
     )
@@ -132,6 +140,20 @@ class Settings(BaseSettings):
         forms.parse(value)
         return value
 
+    @field_validator("sizes")
+    @classmethod
+    def _are_sizes(cls, value: str) -> str:
+        if not _listed(value) or not set(_listed(value)) <= set(JobSize):
+            raise ValueError(f"{value}: expected small, large, or small,large")
+        return value
+
+    @field_validator("model_memory")
+    @classmethod
+    def _is_memory(cls, value: str) -> str:
+        if value != "auto" and not _size_bytes(value):
+            raise ValueError(f"{value}: expected auto, or a size above 0 as 4GiB")
+        return value
+
     @field_validator("landing_limit")
     @classmethod
     def _is_size(cls, value: str) -> str:
@@ -170,6 +192,16 @@ class Settings(BaseSettings):
     def landing_limit_bytes(self) -> int:
         """How many bytes may wait in the landing zone."""
         return _size_bytes(self.landing_limit)
+
+    @property
+    def sizes_taken(self) -> frozenset[JobSize]:
+        """The sizes of jobs that a worker takes."""
+        return frozenset(JobSize(size) for size in _listed(self.sizes))
+
+    @property
+    def model_memory_bytes(self) -> int:
+        """How many bytes a model's process may take; 0 where the machine decides."""
+        return 0 if self.model_memory == "auto" else _size_bytes(self.model_memory)
 
     @property
     def cors_allowed(self) -> frozenset[str]:

@@ -60,6 +60,13 @@ class JobState(StrEnum):
     """Not asked, on a person's or the site's word, which the reason tells; no worker ever takes it."""
 
 
+class JobSize(StrEnum):
+    """How long a run keeps a model busy, as far as that is known when its job is made."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
 class Outcome(StrEnum):
     """How a run ended; the last two never look like "nothing found"."""
 
@@ -324,6 +331,7 @@ class Job:
     reason: str | None = None
     provisional: int = 0
     """The consecutive slices that a run on a part of a series was made for; 0: the run on all of it."""
+    size: JobSize = JobSize.SMALL
 
     def log_context(self) -> dict[str, object]:
         """Return what a log line may carry of a job."""

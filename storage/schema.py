@@ -222,6 +222,7 @@ jobs = sa.Table(
     sa.Column("reason", sa.Text),
     # consecutive slices that a run on a part of a series was made for; 0: the run on all of it
     sa.Column("provisional", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("size", sa.String(8), nullable=False, server_default="small"),
     sa.UniqueConstraint("study_pk", "revision", "model_digest", "provisional"),
     sa.Index("ix_jobs_state_due_at", "state", "due_at"),
     sa.Index("ix_jobs_created_at", "created_at"),

@@ -24,6 +24,8 @@ _QUEUE = "roi.triage"
 _TASK = "roi.wake"
 _CONNECT_S = 3
 _LONGEST_ID = 64
+_VISIBLE_AGAIN_S = 3600
+"""Redis gives out again what nobody acknowledged for so long; a message is acknowledged as it comes, so none is."""
 _LOOK_S = 0.5
 """How soon the listening thread sees that it shall end."""
 _REST_S = 1.0
@@ -34,20 +36,27 @@ _AWAY = (OperationalError, KombuError, ConnectionError, OSError)
 class CeleryDispatcher:
     """Publishes rings as Celery tasks, and hears them with a consumer of its own.
 
-    Messages are JSON and carry a job's id alone.  They are acknowledged on receipt: redelivery would only ring again,
-    and the claim in the job table decides who runs.  A Celery worker is not used: it belongs to a process of its own,
-    keeps its state in globals, and cannot listen twice or come back in a thread once its broker died.
+    Messages are JSON and carry a job's id alone, and no priority: the job table orders.  They are acknowledged on
+    receipt: redelivery would only ring again, and the claim in the job table decides who runs.  A Celery worker is not
+    used: it belongs to a process of its own, keeps its state in globals, and cannot listen twice or come back in a
+    thread once its broker died.
     """
 
     def __init__(self, url: str) -> None:
         self._app = Celery("roi", broker=url, set_as_current=False)
         self._app.conf.update(
             task_ignore_result=True,
+            result_backend=None,
+            # What a worker of Celery's own would need, should somebody start one on this queue: it would lose nothing.
+            task_acks_late=True,
+            task_reject_on_worker_lost=True,
+            worker_prefetch_multiplier=1,
             task_serializer="json",
             accept_content=["json"],
             task_default_queue=_QUEUE,
             broker_connection_timeout=_CONNECT_S,
             broker_transport_options={
+                "visibility_timeout": _VISIBLE_AGAIN_S,
                 "socket_connect_timeout": _CONNECT_S,
                 "socket_timeout": 10,
                 "max_retries": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ from storage import schema
 from storage.catalog import changes, landings, refusals, studies
 from storage.catalog.deployments import ModelRef as ModelRef  # noqa: PLC0414 - whoever makes jobs names models
 from storage.catalog.upsert import insert_new
-from storage.records import CLOCK_SKEW, Job, JobId, JobState, StudyUid
+from storage.records import CLOCK_SKEW, Job, JobId, JobSize, JobState, StudyUid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from storage.database import Transaction
@@ -27,6 +28,8 @@ _WAITING = _jobs.c.state == JobState.WAITING
 MAX_ATTEMPTS = 3
 RETRY_WAIT = timedelta(seconds=1)
 POSTPONE_WAIT = timedelta(seconds=5)
+EVERY_SIZE = frozenset(JobSize)
+NO_SIZES: Mapping[str, JobSize] = {}
 
 
 def create(
@@ -38,12 +41,14 @@ def create(
     due_at: datetime,
     now: datetime,
     provisional: int = 0,
+    sizes: Mapping[str, JobSize] = NO_SIZES,
 ) -> list[JobId]:
     """Insert a waiting job for each model that has none on this revision; return the new ones.
 
     Every job comes through here, and so does the site's word: a retired model gets none, and where a model is stopped
     or the person has opted out, what is entered is no job to be run but that fact, with its reason.  A run on a part of
-    a series, of `provisional` slices, is a job beside the one on all of it.
+    a series, of `provisional` slices, is a job beside the one on all of it.  `sizes` tells by digest how large the
+    input is for a model, SMALL where it is not named.
     """
     study_pk = tx.execute(sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid)).scalar_one()
     wanted = list(models)
@@ -62,6 +67,7 @@ def create(
             "model_version": model.version,
             "model_digest": model.digest,
             "state": JobState.WAITING if reason is None else JobState.OPTED_OUT,
+            "size": sizes.get(model.digest, JobSize.SMALL),
             "due_at": due_at,
             "created_at": now,
             "ended_at": None if reason is None else now,
@@ -73,15 +79,26 @@ def create(
     return created
 
 
-def claim(tx: Transaction, *, owner: str, lease: timedelta, now: datetime, here: str = "") -> Job | None:
-    """Take the waiting job that is due first, provisional ones last; None where none waits.
+def claim(
+    tx: Transaction,
+    *,
+    owner: str,
+    lease: timedelta,
+    now: datetime,
+    here: str = "",
+    sizes: Collection[JobSize] = EVERY_SIZE,
+    like: Job | None = None,
+) -> Job | None:
+    """Take the waiting job of these sizes that is due first, provisional ones last; None where none waits.
 
     A job waits on while an object it needs is on its way from a landing zone other than `here`, the claimant's own.
+    With `like`, only a job of that one's model is taken.
     """
+    of_model = sa.true() if like is None else _jobs.c.model_digest == like.model_digest
     for kind in (_FINAL, ~_FINAL):
         first = (
             sa.select(_jobs.c.id)
-            .where(kind, _WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
+            .where(kind, _ready(now, sizes), of_model)
             .where(~landings.holds_back(here))
             .order_by(_jobs.c.due_at, _jobs.c.created_at)
             .limit(1)
@@ -218,23 +235,19 @@ def take_over_spent(tx: Transaction, *, owner: str, lease: timedelta, now: datet
     return [get(tx, JobId(job)) for job in list(taken)]
 
 
-def note_waiting(tx: Transaction, *, reason: str) -> None:
-    """Say of every waiting job why no worker here takes it."""
+def note_waiting(tx: Transaction, *, reason: str, sizes: Collection[JobSize] = EVERY_SIZE) -> None:
+    """Say of every waiting job of these sizes why no worker here takes it."""
     tx.execute(
         sa.update(_jobs)
-        .where(_jobs.c.state == JobState.WAITING, sa.func.coalesce(_jobs.c.reason, "") != reason)
+        .where(_jobs.c.state == JobState.WAITING, _jobs.c.size.in_(sizes))
+        .where(sa.func.coalesce(_jobs.c.reason, "") != reason)
         .values(reason=reason)
     )
 
 
 def waiting(tx: Transaction, *, now: datetime, limit: int = 100) -> list[JobId]:
     """Return waiting jobs, due first: those whose doorbell may have been lost."""
-    query = (
-        sa.select(_jobs.c.id)
-        .where(_jobs.c.state == JobState.WAITING, sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now))
-        .order_by(_jobs.c.due_at)
-        .limit(limit)
-    )
+    query = sa.select(_jobs.c.id).where(_ready(now, EVERY_SIZE)).order_by(_jobs.c.due_at).limit(limit)
     return [JobId(job) for job in tx.execute(query).scalars()]
 
 
@@ -259,6 +272,17 @@ def drop_provisional(tx: Transaction, uid: StudyUid) -> None:
     study = sa.select(_studies.c.id).where(_studies.c.study_instance_uid == uid).scalar_subquery()
     is_open = _jobs.c.state.in_((JobState.WAITING, JobState.RUNNING))
     tx.execute(sa.delete(_jobs).where(_jobs.c.study_pk == study, ~_FINAL, is_open))
+
+
+def models_wanted(tx: Transaction, *, now: datetime, sizes: Collection[JobSize] = EVERY_SIZE) -> list[str]:
+    """Return the ids of the models that jobs of these sizes wait for, the model of what is due first before others."""
+    query = (
+        sa.select(_jobs.c.model_id)
+        .where(_ready(now, sizes))
+        .group_by(_jobs.c.model_id)
+        .order_by(sa.func.min(_jobs.c.due_at))
+    )
+    return list(tx.execute(query).scalars())
 
 
 def drop_open(tx: Transaction, uid: StudyUid) -> None:
@@ -301,7 +325,12 @@ def note_failed(tx: Transaction, job: Job, *, reason: str, now: datetime) -> Non
 def as_job(row: sa.Row[Any]) -> Job:
     """Return the record of a row of `schema.jobs` joined with its study's UID."""
     values = {name: getattr(row, name) for name in Job.__slots__}
-    return Job(**{**values, "state": JobState(row.state)})
+    return Job(**{**values, "state": JobState(row.state), "size": JobSize(row.size)})
+
+
+def _ready(now: datetime, sizes: Collection[JobSize]) -> sa.ColumnElement[bool]:
+    rested = sa.or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= now)
+    return sa.and_(_jobs.c.state == JobState.WAITING, _jobs.c.size.in_(sizes), rested)
 
 
 def _held(job: JobId, owner: str) -> sa.Update:

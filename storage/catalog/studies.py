@@ -186,6 +186,12 @@ def anything_receiving(tx: Transaction) -> bool:
     return tx.execute(query).one_or_none() is not None
 
 
+def most_instances_receiving(tx: Transaction) -> int:
+    """Return how many instances the largest study has that is receiving; 0 where none is."""
+    query = sa.select(sa.func.max(_studies.c.instance_count)).where(_studies.c.state == StudyState.RECEIVING, IN_SIGHT)
+    return tx.execute(query).scalar_one() or 0
+
+
 def complete(
     tx: Transaction, study: StudyRecord, *, reason: str, now: datetime, probability: float | None = None
 ) -> StudyRecord | None:

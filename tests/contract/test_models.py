@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import registry
-from models.contract import Radiograph, Urgency, Volume
+from models.contract import BatchModel, Radiograph, Urgency, Volume
 from models.reference.cases import chest_radiograph, head_volume, standard_positions
 from models.reference.chest import draw_chest
 from models.reference.dicom import PHANTOM_UID_ROOT
@@ -125,3 +125,17 @@ def test_an_image_of_any_shape_can_be_scored(loaded):
     pixels = np.random.default_rng(0).uniform(size=(300, 500)).astype(np.float32)
     prediction = loaded["chest-radiograph"].predict(Radiograph(pixels=pixels, instance_uid="1.2"))
     assert all(np.isfinite(score) for score in prediction.scores.values())
+
+
+@EVERY
+def test_scores_in_batches_of_another_shape_stay_within_the_bound_of_the_card(card, loaded):
+    model = loaded[card.id]
+    if not isinstance(model, BatchModel):
+        pytest.skip("scores one input at a time")
+    images = [golden_input(card, seed) for seed in (11, 12, 13)]
+    alone = [model.predict(image) for image in images]
+    for items_at_once in (32, 16, 3, 1):
+        together = model.predict_many(images, items_at_once=items_at_once)
+        for one, other in zip(alone, together, strict=True):
+            assert other.key_instance_uids == one.key_instance_uids
+            assert other.scores == pytest.approx(one.scores, abs=card.score_bound, rel=0)

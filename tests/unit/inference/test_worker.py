@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +14,9 @@ from inference import child
 from inference.completion import close_quiet
 from inference.dispatchers.child import ChildDispatcher
 from inference.errors import ObjectsAway, RunDied, RunFailed, RunHung
+from inference.pace import Pace
 from inference.triage import RunRequest
-from inference.worker import Pace, Worker
+from inference.worker import Worker
 from storage import schema
 from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
@@ -49,7 +50,9 @@ class ScriptedProcess:
     asked: list[RunRequest] = field(default_factory=list)
     stopped: int = 0
 
-    def warm(self) -> None:
+    images_at_once: int = 1
+
+    def warm(self, wanted: Sequence[str] = ()) -> None:
         pass
 
     def is_ready(self, wait_s: float = 0.0) -> bool:

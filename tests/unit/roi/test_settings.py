@@ -72,6 +72,9 @@ def test_a_role_started_from_these_settings_has_these_settings(monkeypatch: pyte
         ({"ack": "nowhere"}, "ack"),
         ({"landing_limit": "2%"}, "landing_limit"),
         ({"landing_limit": "0"}, "above 0"),
+        ({"sizes": "huge"}, "small,large"),
+        ({"sizes": ""}, "small,large"),
+        ({"model_memory": "much"}, "4GiB"),
         ({"config": Path("nowhere.toml")}, "nowhere.toml"),
     ],
 )

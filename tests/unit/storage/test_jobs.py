@@ -10,7 +10,7 @@ import pytest
 from storage.archive import Archive
 from storage.catalog import jobs, results, studies
 from storage.catalog.jobs import MAX_ATTEMPTS, ModelRef
-from storage.records import JobState, Outcome, StudyUid, TriageResult
+from storage.records import JobSize, JobState, Outcome, StudyUid, TriageResult
 from tests.builders import START, archive, header, keep
 
 STUDY = StudyUid("2.25.1")
@@ -130,3 +130,28 @@ def test_a_clock_that_is_set_back_by_hours_holds_no_job_for_hours(kept: Archive)
         assert jobs.heartbeat(tx, held.id, owner="dead", lease=LEASE, now=START)  # its owner may live all the same
         jobs.release_expired(tx, now=START + LEASE + timedelta(seconds=1))
         assert set(jobs.waiting(tx, now=START + LEASE + timedelta(seconds=1))) == {held.id, failed.id}
+
+
+def test_a_claimant_gets_what_is_due_first_among_the_sizes_that_it_takes(kept: Archive) -> None:
+    large = ModelRef(id="large", version="1", digest="l")
+    with kept.database.write() as tx:
+        jobs.create(tx, STUDY, 1, [large], due_at=START, now=START, sizes={large.digest: JobSize.LARGE})
+        jobs.create(tx, STUDY, 1, [A], due_at=START + timedelta(hours=2), now=START)
+        jobs.create(tx, STUDY, 1, [B], due_at=START + timedelta(hours=1), now=START)
+        assert jobs.models_wanted(tx, now=START) == ["large", B.id, A.id]
+        assert jobs.models_wanted(tx, now=START, sizes={JobSize.SMALL}) == [B.id, A.id]
+        taken = [jobs.claim(tx, owner="w", lease=LEASE, now=START, sizes={JobSize.SMALL}) for _ in range(3)]
+        assert [job and job.model_id for job in taken] == [B.id, A.id, None]
+        last = jobs.claim(tx, owner="w", lease=LEASE, now=START, sizes={JobSize.LARGE})
+        assert last is not None
+        assert (last.model_id, last.size) == ("large", JobSize.LARGE)
+
+
+def test_what_joins_a_job_is_of_its_model_alone(kept: Archive) -> None:
+    with kept.database.write() as tx:
+        for revision in (1, 2):
+            jobs.create(tx, STUDY, revision, [A, B], due_at=START, now=START)
+        first = jobs.claim(tx, owner="w", lease=LEASE, now=START)
+        assert first is not None
+        mates = [jobs.claim(tx, owner="w", lease=LEASE, now=START, like=first) for _ in range(2)]
+        assert [mate and mate.model_digest for mate in mates] == [first.model_digest, None]
