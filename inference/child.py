@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from inference import triage
 from inference.errors import ObjectsAway, RunDied, RunFailed, RunHung
-from models import registry, runtime
+from models import golden, registry, runtime
 from models.errors import ModelError
 from storage.errors import Damaged, Unavailable
 
@@ -187,12 +187,14 @@ def serve(pipe: Connection, setup: ChildSetup) -> None:
 
 
 def _load(card: ModelCard, device: str) -> TriageModel | Failure:
-    """Load one model; one that cannot be loaded leaves the others at work."""
+    """Load one model and ask it its golden vectors; one that fails either leaves the others at work."""
     try:
-        return registry.load(card, device)
+        model = registry.load(card, device)
+        golden.replay(model, registry.golden_of(card))
     except (ModelError, OSError, RuntimeError, ValueError) as error:
         logger.exception("model cannot be loaded", extra={"action": "model-failed", "model": card.id})
         return Failure(reason="weights", message=f"{card.id} cannot be loaded: {type(error).__name__}")
+    return model
 
 
 def _answer(

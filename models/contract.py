@@ -69,13 +69,16 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperatingPoint:
-    """A threshold with the evidence it was chosen on; all rates in 0..1, intervals are 95 %."""
+    """A threshold with the evidence it was chosen on; all rates in 0..1, intervals are 95 %.
+
+    Rates that nobody measured are None, and their interval says nothing: (0, 1).
+    """
 
     name: Literal["rule-in", "balanced", "rule-out"]
     threshold: float
-    sensitivity: float
+    sensitivity: float | None
     sensitivity_interval: tuple[float, float]
-    specificity: float
+    specificity: float | None
     specificity_interval: tuple[float, float]
     dataset: str
 
@@ -109,12 +112,31 @@ class InputRules:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a model comes from: code and weights apart, since they are often under different terms.
+
+    `file_sha256` is the digest of the file as it came from outside, before it was converted; `recipe` what converted
+    it, and `jail` how that process was kept from the network.  All three are empty for a model that was not imported.
+    """
+
+    code: str
+    code_licence: str
+    weights: str
+    weights_licence: str
+    recipe: str = ""
+    file_sha256: str = ""
+    jail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """Everything a site must know of a model, read without loading torch.
 
     `digest` is the SHA-256 over weights digest, pre/post chain, labels and operating points: another digest is
     another model.  `raises_only_uid_root`, where set, limits which studies the model may move in the worklist: all
     SOP Instance UIDs of the study must start with it, any other study gets a shadow result.  No setting changes it.
+    `origin` says who brought the model: it ships with us, comes with another package, or was imported by the site; an
+    imported model's results are shadow.
     """
 
     id: str
@@ -133,6 +155,8 @@ class ModelCard:
     evidence: Mapping[str, object]
     limits: tuple[str, ...]
     raises_only_uid_root: str | None = None
+    origin: Literal["ours", "package", "imported"] = "ours"
+    source: Source | None = None
     expected_seconds: float = 10.0
     """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""
 

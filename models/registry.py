@@ -73,6 +73,11 @@ def weights_of(wanted: ModelCard) -> Path:
     return Path(str(_module(wanted.id).__file__)).parent / "weights" / wanted.weights_file
 
 
+def golden_of(wanted: ModelCard) -> Path:
+    """Give the path of a model's golden vectors, beside its weights."""
+    return weights_of(wanted).with_suffix(".golden.safetensors")
+
+
 def device() -> str:
     """Give ``cuda`` where this machine has it, else ``cpu``.  Loads torch.
 

@@ -58,12 +58,11 @@ def simulate(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     finding = _finding(card, asked.finding)
     site = _site(settings, card, finding, asked)
     point = finding.operating_point
-    found = expect(
-        site,
-        sensitivity=point.sensitivity if asked.sensitivity is None else asked.sensitivity,
-        specificity=point.specificity if asked.specificity is None else asked.specificity,
-        seed=asked.seed,
-    )
+    sensitivity = point.sensitivity if asked.sensitivity is None else asked.sensitivity
+    specificity = point.specificity if asked.specificity is None else asked.specificity
+    if sensitivity is None or specificity is None:
+        raise SettingWrong(f"nobody measured {card.id}; say what you expect with --sensitivity and --specificity")
+    found = expect(site, sensitivity=sensitivity, specificity=specificity, seed=asked.seed)
     if as_json:
         sys.stdout.write(
             orjson.dumps({"site": asdict(site), **asdict(found)}, option=orjson.OPT_INDENT_2).decode() + "\n"
