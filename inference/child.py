@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import triage
@@ -54,11 +55,15 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildSetup:
-    """What the process needs, all of it picklable: how to open the objects, how to log, how many threads."""
+    """What the process needs, all of it picklable: how to open the objects, how to log, how many threads.
+
+    `imported` is the folder of the site's imported models.
+    """
 
     open_objects: Callable[[], ObjectStore]
     configure: Callable[[], None]
     threads: int = 1
+    imported: Path | None = None
 
 
 class ModelProcess:
@@ -170,7 +175,7 @@ def serve(pipe: Connection, setup: ChildSetup) -> None:
     try:
         runtime.use_threads(setup.threads)
         device = registry.device()
-        models = {card.id: _load(card, device) for card in registry.cards()}
+        models = {card.id: _load(card, device, setup.imported) for card in registry.cards(setup.imported)}
         facts = {"device": device, "threads": setup.threads, **runtime.versions()}
         objects = setup.open_objects()
     except Exception as error:
@@ -186,11 +191,11 @@ def serve(pipe: Connection, setup: ChildSetup) -> None:
         pipe.send(_answer(request, models, objects, facts))
 
 
-def _load(card: ModelCard, device: str) -> TriageModel | Failure:
+def _load(card: ModelCard, device: str, imported: Path | None = None) -> TriageModel | Failure:
     """Load one model and ask it its golden vectors; one that fails either leaves the others at work."""
     try:
-        model = registry.load(card, device)
-        golden.replay(model, registry.golden_of(card))
+        model = registry.load(card, device, imported)
+        golden.replay(model, registry.golden_of(card, imported))
     except (ModelError, OSError, RuntimeError, ValueError) as error:
         logger.exception("model cannot be loaded", extra={"action": "model-failed", "model": card.id})
         return Failure(reason="weights", message=f"{card.id} cannot be loaded: {type(error).__name__}")

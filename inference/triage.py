@@ -91,7 +91,12 @@ def judge(card: ModelCard, prediction: Prediction, series_instance_uid: str, *, 
 
 
 def may_raise(card: ModelCard, instances: Sequence[InstanceRecord]) -> bool:
-    """Tell whether a result may move the list: a phantom model moves only studies drawn by its own generator."""
+    """Tell whether a result may move the list.
+
+    A phantom model moves only studies drawn by its own generator; an imported model moves none.
+    """
+    if card.origin == "imported":
+        return False
     root = card.raises_only_uid_root
     return root is None or all(instance.sop_instance_uid.startswith(root) for instance in instances)
 

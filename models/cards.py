@@ -12,6 +12,7 @@ from typing import Any
 from models.chains import Chain
 from models.contract import FindingSpec, OperatingPoint
 from models.errors import CardInvalid
+from models.networks import NetworkSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +47,14 @@ def _operating_point(read: Mapping[str, Any]) -> OperatingPoint:
     return OperatingPoint(**{**read, **intervals})
 
 
-def model_digest(weights_sha256: str, chain: Chain, findings: tuple[FindingSpec, ...]) -> str:
-    """Give the SHA-256 that names a model: weights, chain, labels and thresholds; another digest is another model."""
-    said = {
+def model_digest(
+    weights_sha256: str, chain: Chain, findings: tuple[FindingSpec, ...], network: NetworkSpec | None = None
+) -> str:
+    """Give the SHA-256 that names a model: weights, chain, labels and thresholds; another digest is another model.
+
+    Of an imported model its `network`, which no code of ours fixes, belongs to it too.
+    """
+    said: dict[str, object] = {
         "weights": weights_sha256,
         "chain": chain.canonical(),
         "findings": [
@@ -56,4 +62,6 @@ def model_digest(weights_sha256: str, chain: Chain, findings: tuple[FindingSpec,
             for one in findings
         ],
     }
+    if network is not None:
+        said["network"] = [network.name, dict(network.arguments)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -135,7 +135,7 @@ class ModelCard:
     `digest` is the SHA-256 over weights digest, pre/post chain, labels and operating points: another digest is
     another model.  `raises_only_uid_root`, where set, limits which studies the model may move in the worklist: all
     SOP Instance UIDs of the study must start with it, any other study gets a shadow result.  No setting changes it.
-    `origin` says who brought the model: it ships with us, comes with another package, or was imported by the site; an
+    `origin` says how the model came here: as code, ours or another package's, or imported by the site as a file; an
     imported model's results are shadow.
     """
 
@@ -155,7 +155,7 @@ class ModelCard:
     evidence: Mapping[str, object]
     limits: tuple[str, ...]
     raises_only_uid_root: str | None = None
-    origin: Literal["ours", "package", "imported"] = "ours"
+    origin: Literal["installed", "imported"] = "installed"
     source: Source | None = None
     expected_seconds: float = 10.0
     """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""

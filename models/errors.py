@@ -4,6 +4,7 @@ ModelError
 ├── ModelUnknown        no card of that id                       (ours)
 ├── CardInvalid         a card that does not fit its evidence    (ours)
 ├── ChainInvalid        a step or parameter nobody knows         (ours)
+├── NetworkRefused      a network outside the closed list        (theirs)
 ├── WeightsMissing      no weight file where the card says       (ours)
 ├── WeightsCorrupt      other bytes than the card's digest       (ours)
 ├── GoldenMismatch      other logits than its golden vectors     (ours)
@@ -33,6 +34,10 @@ class CardInvalid(ModelError):
 
 class ChainInvalid(ModelError):
     """A processing chain names a step or a parameter that the vocabulary does not hold."""
+
+
+class NetworkRefused(ModelError):
+    """A network is asked for that is not of the closed list, or with other than plain arguments."""
 
 
 class WeightsMissing(ModelError):

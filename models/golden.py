@@ -19,6 +19,7 @@ from models.chains import Floats, prepare
 from models.contract import Radiograph, Volume
 from models.errors import GoldenMismatch, WeightsMissing
 from models.network_model import NetworkModel, forward
+from models.weights import WEIGHTS_FOLDER
 
 if TYPE_CHECKING:
     from models.contract import TriageModel
@@ -141,7 +142,7 @@ def main() -> None:
 
     for card in registry.cards():
         model = registry.load(card, "cpu")
-        if isinstance(model, NetworkModel) and card.origin == "ours":
+        if isinstance(model, NetworkModel) and registry.weights_of(card).parent == WEIGHTS_FOLDER:
             record(model, registry.golden_of(card))
             sys.stdout.write(f"{registry.golden_of(card).name}\n")
 

@@ -20,6 +20,11 @@ def weights_path(name: str) -> Path:
     return WEIGHTS_FOLDER / f"{name}.safetensors"
 
 
+def golden_beside(weights: Path) -> Path:
+    """Give where the golden vectors of a weight file lie."""
+    return weights.with_suffix(".golden.safetensors")
+
+
 def sha256_of(path: Path) -> str:
     """Give the SHA-256 of a file, in hex.
 

@@ -114,12 +114,13 @@ def worker(settings: Settings) -> Iterator[Worker]:
         open_objects=_reader_opener(settings),
         configure=_log_configurer(settings, "model"),
         threads=settings.model_threads or max(1, (os.cpu_count() or 1) // 2),
+        imported=settings.models_folder,
     )
     try:
         yield Worker(
             database=database,
             dispatcher=dispatcher,
-            cards=registry.cards(),
+            cards=registry.cards(settings.models_folder),
             model=ModelProcess(setup) if runtime.available() else None,
             clock=utc_now,
             here=landing.place.id if landing is not None else "",
@@ -148,7 +149,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 archive=archive,
                 ingest=Ingest(archive, on_conflict=KnownPeers(archive.database).on_conflict),
                 public_base_url=settings.base_url,
-                cards=registry.cards(),
+                cards=registry.cards(settings.models_folder),
                 pings={
                     "catalogue": archive.database.ping,
                     "objects": archive.objects.ping,

@@ -54,7 +54,7 @@ class Asked:
 
 def simulate(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     """Print what the flags of one finding of a model would do here."""
-    card = registry.card(asked.model)
+    card = registry.card(asked.model, settings.models_folder)
     finding = _finding(card, asked.finding)
     site = _site(settings, card, finding, asked)
     point = finding.operating_point

@@ -82,7 +82,7 @@ def test_a_model_that_is_no_network_answers_for_itself(tmp_path):
 def test_a_mismatch_takes_one_model_out_of_service_and_leaves_the_others(vectors, monkeypatch):
     golden_of = registry.golden_of
     wrong = golden_of(registry.card(HEAD))
-    monkeypatch.setattr(registry, "golden_of", lambda card: wrong if card.id == CHEST else golden_of(card))
+    monkeypatch.setattr(registry, "golden_of", lambda card, _imported: wrong if card.id == CHEST else golden_of(card))
     loaded = {card.id: child._load(card, "cpu") for card in registry.cards()}
     assert loaded[CHEST] == child.Failure(reason="weights", message="chest-radiograph cannot be loaded: GoldenMismatch")
     assert loaded[HEAD].card.id == HEAD
