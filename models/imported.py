@@ -133,6 +133,16 @@ def read(folder: Path) -> ImportedModel:
     return ImportedModel(written=written, folder=folder)
 
 
+def as_json(written: Written) -> str:
+    """Give what `card.json` holds."""
+    return _adapter().dump_json(written, indent=2).decode()
+
+
+def from_json(text: str) -> Written:
+    """Give what `as_json` was given."""
+    return _adapter().validate_json(text)
+
+
 @contextmanager
 def being_written(folder: Path) -> Iterator[Path]:
     """Give a new folder to fill, which nobody takes for a model; it is gone afterwards, unless it was `publish`ed."""
@@ -154,7 +164,7 @@ def publish(made: Path, written: Written) -> ImportedModel:
         A model of that name is there already.
     """
     name = written.card.id
-    (made / _CARD_FILE).write_bytes(_adapter().dump_json(written, indent=2) + b"\n")
+    (made / _CARD_FILE).write_text(as_json(written) + "\n", encoding="utf-8")
     for path in made.iterdir():
         path.chmod(0o640)
         _sync(path)
