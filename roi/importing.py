@@ -15,7 +15,7 @@ from models.importers import conversion
 from roi.folder import prepare_data_folder
 
 if TYPE_CHECKING:
-    from models.contract import ModelCard, OperatingPoint
+    from models.contract import FindingSpec, ModelCard
     from models.importers.conversion import Wanted
     from roi.settings import Settings
 
@@ -39,16 +39,10 @@ def show(settings: Settings, model: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(orjson.dumps(card, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
-    said = Table("", "", show_header=False)
-    for name, text in _facts(card).items():
-        said.add_row(name, text)
-    looked = Table("finding", "Vietnamese", "urgency", "threshold", "sensitivity", "specificity", "on")
-    for finding in card.findings:
-        point = finding.operating_point
-        rates = (_rate(point, "sensitivity"), _rate(point, "specificity"))
-        named = (finding.code, finding.name_vi, finding.urgency)
-        looked.add_row(*named, f"{point.threshold:.3g}", *rates, point.dataset)
-    Console().print(said, looked)
+    lines = [f"{name}: {text}" for name, text in _facts(card).items()]
+    lines += [f"limit: {limit}" for limit in card.limits]
+    lines += [_line(finding) for finding in card.findings]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def import_model(settings: Settings, wanted: Wanted) -> None:
@@ -79,10 +73,15 @@ def _facts(card: ModelCard) -> dict[str, str]:
         **{name.replace("_", " "): ", ".join(text) if name == "jail" else str(text) for name, text in source.items()},
         "weights SHA-256": card.weights_sha256,
         "digest": card.digest,
-        "limits": "\n".join(card.limits),
     }
 
 
-def _rate(point: OperatingPoint, name: str) -> str:
-    rate = getattr(point, name)
+def _line(finding: FindingSpec) -> str:
+    point = finding.operating_point
+    rates = f"sensitivity {_rate(point.sensitivity)}, specificity {_rate(point.specificity)}"
+    named = f"finding: {finding.code} ({finding.name_vi}), {finding.urgency}"
+    return f"{named}, from {point.threshold:.3g} on; {rates}; {point.dataset}"
+
+
+def _rate(rate: float | None) -> str:
     return "not measured" if rate is None else f"{rate:.1%}"

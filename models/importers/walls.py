@@ -27,10 +27,10 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 def leave_the_network() -> bool:
     """Move into a network namespace that has no interface but a loopback that is down; False where it may not.
 
-    Holds for threads that are started afterwards; call it first.
+    Root may; another user may where it can have a user namespace of its own.  Holds for threads that are started
+    afterwards; call it first.
     """
-    root = os.geteuid() == 0
-    return bool(_libc.unshare(_CLONE_NEWNET if root else _CLONE_NEWNET | _CLONE_NEWUSER) == 0)
+    return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWNET | _CLONE_NEWUSER))
 
 
 # ------------------------------------------------------------------ seccomp
