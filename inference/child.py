@@ -18,12 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from inference import memory, triage
 from inference.batching import Batch, Seat
 from inference.errors import ObjectsAway, OutOfMemory, RunDied, RunFailed, RunHung
-from models import registry, runtime
+from models import golden, registry, runtime
 from storage.errors import Damaged, Unavailable
 
 if TYPE_CHECKING:
@@ -80,12 +81,16 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildSetup:
-    """What the process needs, all of it picklable: how to open the objects, how to log, how many threads and bytes."""
+    """What the process needs, all of it picklable: how to open the objects, how to log, how many threads and bytes.
+
+    `imported` is the folder of the site's imported models.
+    """
 
     open_objects: Callable[[], ObjectStore]
     configure: Callable[[], None]
     threads: int = 1
     memory_bytes: int = memory.LEAST_BYTES
+    imported: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,7 +287,11 @@ def serve(pipe: Connection, setup: ChildSetup, order: Order) -> None:
         runtime.use_threads(setup.threads)
         device = registry.device()
         facts = {"device": device, "threads": setup.threads, **runtime.versions()}
-        shelf = Shelf(registry.cards(), partial(_load, device=device), partial(_say_loading, pipe))
+        shelf = Shelf(
+            registry.cards(setup.imported),
+            partial(_load, device=device, imported=setup.imported),
+            partial(_say_loading, pipe),
+        )
         objects = setup.open_objects()
         if device == "cpu":
             memory.limit_data(setup.memory_bytes)
@@ -344,13 +353,15 @@ def _say_loading(pipe: Connection, model_id: str | None) -> None:
     pipe.send(Loading(model_id=model_id))
 
 
-def _load(card: ModelCard, device: str) -> TriageModel | Failure:
-    """Load one model; one that cannot be loaded, whatever it raises, leaves the others at work."""
+def _load(card: ModelCard, device: str, imported: Path | None = None) -> TriageModel | Failure:
+    """Load one model and ask it its golden vectors; one that fails, whatever it raises, leaves the others at work."""
     try:
-        return registry.load(card, device)
+        model = registry.load(card, device, imported)
+        golden.replay(model, registry.golden_of(card, imported))
     except Exception as error:
         logger.exception("model cannot be loaded", extra={"action": "model-failed", "model": card.id})
         return Failure(reason="weights", message=f"{card.id} cannot be loaded: {type(error).__name__}")
+    return model
 
 
 def _answer_all(

@@ -54,10 +54,18 @@ def finding_of(card: ModelCard, code: str | None) -> FindingSpec:
 
 
 def told(inquiry: Inquiry, finding: FindingSpec) -> tuple[float, float]:
-    """Return sensitivity and specificity: those asked for, else those of the card's operating point."""
+    """Return sensitivity and specificity: those asked for, else those of the card's operating point.
+
+    Raises
+    ------
+    InquiryRejected
+        Nobody measured the model, and the inquiry does not say what to expect.
+    """
     point = finding.operating_point
     sensitivity = point.sensitivity if inquiry.sensitivity is None else inquiry.sensitivity
     specificity = point.specificity if inquiry.specificity is None else inquiry.specificity
+    if sensitivity is None or specificity is None:
+        raise InquiryRejected(f"nobody measured {inquiry.model}: say which sensitivity and specificity to expect")
     return sensitivity, specificity
 
 

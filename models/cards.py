@@ -12,6 +12,7 @@ from typing import Any
 from models.chains import Chain
 from models.contract import FindingSpec, KnownInputs, OperatingPoint
 from models.errors import CardInvalid
+from models.networks import NetworkSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,15 +67,20 @@ def read_known_inputs(path: Path) -> KnownInputs:
 
 
 def model_digest(
-    weights_sha256: str, chain: Chain, findings: tuple[FindingSpec, ...], known_inputs: KnownInputs | None = None
+    weights_sha256: str,
+    chain: Chain,
+    findings: tuple[FindingSpec, ...],
+    known_inputs: KnownInputs | None = None,
+    *,
+    network: NetworkSpec | None = None,
 ) -> str:
     """Give the SHA-256 that names a model; another digest is another model.
 
-    It covers weights, chain, labels and thresholds, that of known inputs included.
+    It covers weights, chain, labels and thresholds, that of known inputs included.  Of an imported model its `network`,
+    which no code of ours fixes, belongs to it too.
     """
-    known = {"known_inputs": [known_inputs.sha256, known_inputs.threshold]} if known_inputs else {}
-    said = {
-        **known,
+    said: dict[str, object] = {"known_inputs": [known_inputs.sha256, known_inputs.threshold]} if known_inputs else {}
+    said |= {
         "weights": weights_sha256,
         "chain": chain.canonical(),
         "findings": [
@@ -82,4 +88,6 @@ def model_digest(
             for one in findings
         ],
     }
+    if network is not None:
+        said["network"] = [network.name, dict(network.arguments)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

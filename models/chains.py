@@ -195,6 +195,31 @@ def _one_channel(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
     return replace(frames, pixels=frames.pixels[:, None])
 
 
+def _centre_square(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Cut the image to the square in its middle."""
+    del parameters
+    _, rows, columns = frames.pixels.shape
+    side = min(rows, columns)
+    top, left = (rows - side) // 2, (columns - side) // 2
+    return replace(frames, pixels=frames.pixels[:, top : top + side, left : left + side])
+
+
+def _scale(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Scale 0..1 to `low`..`high`."""
+    low, high = _number(parameters, "low"), _number(parameters, "high")
+    return replace(frames, pixels=frames.pixels * np.float32(high - low) + np.float32(low))
+
+
+def _normalised_channels(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
+    """Make a channel for each of `means`: the image less the mean, in units of the one of `deviations`."""
+    means, deviations = _numbers(parameters, "means"), _numbers(parameters, "deviations")
+    channels = [
+        (frames.pixels - np.float32(mean)) / np.float32(deviation)
+        for mean, deviation in zip(means, deviations, strict=True)
+    ]
+    return replace(frames, pixels=np.stack(channels, axis=1))
+
+
 def _average(pixels: Floats, size: int, scales: tuple[float, float]) -> tuple[Floats, Floats]:
     """Give area averages on a centred grid of `size`, and the share of each new pixel that the image covers.
 
@@ -238,6 +263,30 @@ def _to_probability(logits: Floats, parameters: Mapping[str, Parameter]) -> Floa
     return sigmoid(logits)
 
 
+def _to_shares(logits: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Apply softmax: what the outputs claim of 1."""
+    del parameters
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _heads(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Keep the outputs whose places `outputs` lists, in that order: the others were not trained, or find nothing."""
+    places = [int(place) for place in _numbers(parameters, "outputs")]
+    return scores[:, places]
+
+
+def _operating_point_norm(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
+    """Bend each finding's scores so that its one of `thresholds` becomes 0.5 and 0 and 1 stay.
+
+    As torchxrayvision's `op_norm` does: p / 2t below t, else 1 - (1 - p) / (2 (1 - t)).
+    """
+    thresholds = np.asarray(_numbers(parameters, "thresholds"), dtype=np.float64)
+    p = scores.astype(np.float64)
+    bent = np.where(p < thresholds, p / (2 * thresholds), 1 - (1 - p) / (2 * (1 - thresholds)))
+    return np.asarray(bent, dtype=np.float32)
+
+
 def _highest_run(scores: Floats, parameters: Mapping[str, Parameter]) -> Floats:
     """Give per finding the highest mean of `count` items in a row; of all items where they are fewer."""
     count = min(int(_number(parameters, "count")), len(scores))
@@ -266,10 +315,16 @@ BEFORE: Mapping[str, tuple[int, Before]] = {
     "pad-to-square": (1, _pad_to_square),
     "resize": (1, _resize),
     "one-channel": (1, _one_channel),
+    "centre-square": (1, _centre_square),
+    "scale": (1, _scale),
+    "normalised-channels": (1, _normalised_channels),
 }
 
 AFTER: Mapping[str, tuple[int, After]] = {
     "probability": (1, _to_probability),
+    "shares": (1, _to_shares),
+    "heads": (1, _heads),
+    "operating-point-norm": (1, _operating_point_norm),
     "highest": (1, _highest),
     "highest-run": (1, _highest_run),
 }
@@ -295,6 +350,13 @@ def _number(parameters: Mapping[str, Parameter], key: str) -> float:
     if not isinstance(value, int | float):
         raise ChainInvalid(f"a step wants the number {key!r}; got {value!r}")
     return float(value)
+
+
+def _numbers(parameters: Mapping[str, Parameter], key: str) -> list[float]:
+    value = parameters.get(key)
+    if not isinstance(value, Sequence) or not all(isinstance(one, int | float) for one in value):
+        raise ChainInvalid(f"a step wants numbers as {key!r}; got {value!r}")
+    return [float(one) for one in value if isinstance(one, int | float)]
 
 
 def _pairs(parameters: Mapping[str, Parameter], key: str) -> list[tuple[float, float]]:

@@ -74,13 +74,16 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperatingPoint:
-    """A threshold with the evidence it was chosen on; all rates in 0..1, intervals are 95 %."""
+    """A threshold with the evidence it was chosen on; all rates in 0..1, intervals are 95 %.
+
+    Rates that nobody measured are None, and their interval says nothing: (0, 1).
+    """
 
     name: Literal["rule-in", "balanced", "rule-out"]
     threshold: float
-    sensitivity: float
+    sensitivity: float | None
     sensitivity_interval: tuple[float, float]
-    specificity: float
+    specificity: float | None
     specificity_interval: tuple[float, float]
     dataset: str
 
@@ -156,13 +159,31 @@ class Progressive:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a model comes from: code and weights apart, since they are often under different terms.
+
+    `file_sha256` is the digest of the file as it came from outside, before it was converted; `recipe` what converted
+    it, and `jail` how that process was kept from the network.  All three are empty for a model that was not imported.
+    """
+
+    code: str
+    code_licence: str
+    weights: str
+    weights_licence: str
+    recipe: str = ""
+    file_sha256: str = ""
+    jail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """Everything a site must know of a model, read without loading torch.
 
     `digest` is the SHA-256 over weights digest, pre/post chain, labels, operating points and known inputs: another
     digest is another model.  `raises_only_uid_root`, where set, limits which studies the model may move in the
     worklist: all SOP Instance UIDs of the study must start with it, any other study gets a shadow result.  No setting
-    changes it.
+    changes it.  `origin` says how the model came here: as code, ours or another package's, or imported by the site as
+    a file.
     """
 
     id: str
@@ -185,6 +206,8 @@ class ModelCard:
     """How far a score may be from the same model's on the same images, on another build, CPU, thread count or batch
     shape; on the same ones the bits are the same."""
     known_inputs: KnownInputs | None = None
+    origin: Literal["installed", "imported"] = "installed"
+    source: Source | None = None
     expected_seconds: float = 10.0
     """Seconds a run may take on one CPU core; the watchdog allows a multiple of it."""
     progressive: Progressive | None = None

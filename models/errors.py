@@ -4,9 +4,14 @@ ModelError
 ├── ModelUnknown        no card of that id                       (ours)
 ├── CardInvalid         a card that does not fit its evidence    (ours)
 ├── ChainInvalid        a step or parameter nobody knows         (ours)
+├── NetworkRefused      a network outside the closed list        (theirs)
 ├── WeightsMissing      no weight file where the card says       (ours)
 ├── WeightsCorrupt      other bytes than the card's digest       (ours)
-└── TorchMissing        this machine cannot run networks         (ours)
+├── GoldenMismatch      other logits than its golden vectors     (ours)
+├── TorchMissing        this machine cannot run networks         (ours)
+├── OnnxMissing         nor ONNX files                           (ours)
+├── ImportRefused       a foreign model that is not taken        (theirs)
+└── JailUnusable        nothing keeps a conversion off the net   (ours)
 """
 
 from __future__ import annotations
@@ -31,6 +36,10 @@ class ChainInvalid(ModelError):
     """A processing chain names a step or a parameter that the vocabulary does not hold."""
 
 
+class NetworkRefused(ModelError):
+    """A network is asked for that is not of the closed list, or with other than plain arguments."""
+
+
 class WeightsMissing(ModelError):
     """The model's weight file is not where its card says."""
 
@@ -39,5 +48,21 @@ class WeightsCorrupt(ModelError):
     """The model's weight file is not the one its card was written for."""
 
 
+class GoldenMismatch(ModelError):
+    """The model gives other logits than when it was made."""
+
+
 class TorchMissing(ModelError):
     """No torch on this machine, so it cannot run a model; install the extra `ai`."""
+
+
+class OnnxMissing(ModelError):
+    """No ONNX Runtime on this machine, so it cannot run an ONNX model; install the extra `onnx`."""
+
+
+class ImportRefused(ModelError):
+    """A foreign model is not taken: it is not what was meant, or not what a recipe reads."""
+
+
+class JailUnusable(ModelError):
+    """Nothing keeps a conversion from the network on this system, so nothing foreign is opened here."""

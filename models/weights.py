@@ -20,6 +20,11 @@ def weights_path(name: str) -> Path:
     return WEIGHTS_FOLDER / f"{name}.safetensors"
 
 
+def golden_beside(weights: Path) -> Path:
+    """Give where the golden vectors of a weight file lie."""
+    return weights.with_suffix(".golden.safetensors")
+
+
 def sha256_of(path: Path) -> str:
     """Give the SHA-256 of a file, in hex.
 
@@ -75,9 +80,19 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     from safetensors.torch import load_file  # noqa: PLC0415 - loads torch
 
     try:
-        network.load_state_dict(load_file(path), strict=True)
+        tensors = load_file(path)
+        _compare_names(set(network.state_dict()), set(tensors))
+        network.load_state_dict(tensors, strict=True)
     except (SafetensorError, RuntimeError) as error:
         raise WeightsCorrupt(f"{path.name} does not fit its network: {error}") from error
+
+
+def _compare_names(wanted: set[str], found: set[str]) -> None:
+    """Compare names, since torch itself lets a batch counter be missing; the first few are told."""
+    for names, what in ((wanted - found, "it lacks"), (found - wanted, "it has besides")):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise RuntimeError(f"{what} {', '.join(sorted(names)[:3])}{more}")
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:

@@ -112,7 +112,7 @@ def worker(settings: Settings) -> Iterator[Worker]:
 
     database = open_database(settings)
     with database.write() as tx:
-        deployment.introduce(tx, registry.cards(), now=utc_now())
+        deployment.introduce(tx, registry.cards(settings.models_folder), now=utc_now())
     landing = open_landing(settings)
     dispatcher = open_dispatcher(settings.dispatch)
     setup = ChildSetup(
@@ -120,13 +120,14 @@ def worker(settings: Settings) -> Iterator[Worker]:
         configure=_log_configurer(settings, "model"),
         threads=settings.model_threads or _threads_of_a_lane(os.cpu_count() or 1),
         memory_bytes=settings.model_memory_bytes or memory.allowance(),
+        imported=settings.models_folder,
     )
     sizes, runs = settings.sizes_taken, runtime.available()
     try:
         yield Worker(
             database=database,
             dispatcher=dispatcher,
-            cards=registry.cards(),
+            cards=registry.cards(settings.models_folder),
             model=ModelProcess(setup) if runs else None,
             large_model=ModelProcess(setup) if runs and sizes == frozenset(JobSize) else None,
             sizes=sizes,
@@ -162,7 +163,7 @@ def api_context(settings: Settings) -> Iterator[ApiContext]:
                 archive=archive,
                 ingest=Ingest(archive, on_conflict=KnownPeers(archive.database).on_conflict),
                 public_base_url=settings.base_url,
-                cards=registry.cards(),
+                cards=registry.cards(settings.models_folder),
                 pings={
                     "catalogue": archive.database.ping,
                     "objects": archive.objects.ping,

@@ -12,7 +12,6 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from models import registry
 from pacs_gateway.reread import read_object
 from roi.compose import open_archive, open_database
 from roi.errors import SettingWrong
@@ -164,14 +163,3 @@ def list_peers(settings: Settings) -> None:
     for peer in known:
         table.add_row(peer.aet, peer.host, str(peer.port or ""), peer.on_conflict)
     Console().print(table)
-
-
-def list_models() -> None:
-    """Print the installed models."""
-    table = Table("model", "version", "looks for", "input", "status")
-    for card in registry.cards():
-        findings = ", ".join(finding.name_en for finding in card.findings)
-        table.add_row(card.id, card.version, findings, " ".join(card.input_rules.modalities), card.regulatory_status)
-    Console().print(table)
-    for label in sorted({card.label_en for card in registry.cards()}):
-        Console().print(label)

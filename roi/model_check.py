@@ -57,7 +57,7 @@ def check(
     """Check a model on labelled studies, keep and print what was found; exit code 1 where it is refused."""
     if not by.strip():
         raise SettingWrong("--by says who checks it; it may not be empty")
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     truths = read_labels(labels, card)
     with closing(open_database(settings)) as database, database.read() as tx:
         found = local_check.check(
@@ -87,7 +87,7 @@ def choose_threshold(
     """Choose this site's threshold for a finding on its labelled scores, and put it in force."""
     if rule not in {"sensitivity", "specificity"}:
         raise SettingWrong("--rule is sensitivity or specificity")
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     truths = read_labels(labels, card)
     if finding not in {spec.code for spec in card.findings}:
         raise SettingWrong(f"{card.id} does not look for {finding}")
@@ -101,7 +101,7 @@ def choose_threshold(
 
 def end_threshold(settings: Settings, model: str, *, finding: str, by: str, why: str) -> None:
     """Go back to the card's own threshold."""
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     with closing(open_database(settings)) as database, database.write() as tx:
         if not points.end(tx, card.digest, finding, by=by, why=why, now=utc_now()):
             raise SettingWrong(f"this site has no threshold of its own for {finding} of {card.id}")

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 def status(settings: Settings, *, as_json: bool) -> None:
     """Print where each installed model stands, on whose word."""
     with _reading(settings) as tx:
-        found = [(card, deployment.standing(tx, card, now=utc_now())) for card in registry.cards()]
+        found = [
+            (card, deployment.standing(tx, card, now=utc_now())) for card in registry.cards(settings.models_folder)
+        ]
     if as_json:
         told = [{"id": card.id, "digest": card.digest, **_plain(stands)} for card, stands in found]
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
@@ -54,7 +56,7 @@ def status(settings: Settings, *, as_json: bool) -> None:
 def enable(settings: Settings, model: str, *, mode: str, by: str, why: str) -> None:
     """Let a model move the list: show its last local check, then take the person's word."""
     _check(by, why)
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     with _reading(settings) as tx:
         stands = deployment.standing(tx, card, now=utc_now())
     if stands.check is not None:
@@ -67,7 +69,7 @@ def enable(settings: Settings, model: str, *, mode: str, by: str, why: str) -> N
 def shadow(settings: Settings, model: str, *, by: str, why: str) -> None:
     """Take a model back to the shadow."""
     _check(by, why)
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     with _writing(settings) as tx:
         deployment.shadow(tx, card, by=by, why=why, now=utc_now())
     sys.stdout.write(f"{card.id} {card.version} is a shadow: it runs and moves nothing\n")
@@ -76,7 +78,7 @@ def shadow(settings: Settings, model: str, *, by: str, why: str) -> None:
 def retire(settings: Settings, model: str, *, by: str, why: str) -> None:
     """Take a model out of use."""
     _check(by, why)
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     with _writing(settings) as tx:
         deployment.retire(tx, card, by=by, why=why, now=utc_now())
     sys.stdout.write(f"{card.id} {card.version} is retired: it gets no job\n")
@@ -85,7 +87,7 @@ def retire(settings: Settings, model: str, *, by: str, why: str) -> None:
 def stop(settings: Settings, model: str | None, *, by: str, why: str) -> None:
     """Stop a model, or all, at once."""
     _check(by, why)
-    named = EVERY if model is None else registry.card(model).id
+    named = EVERY if model is None else registry.card(model, settings.models_folder).id
     with _writing(settings) as tx:
         met = deployment.stop(tx, named, by=by, why=why, now=utc_now())
     sys.stdout.write(f"{_named(named)} stopped; taken from {met} studies, which are read without\n")
@@ -94,7 +96,7 @@ def stop(settings: Settings, model: str | None, *, by: str, why: str) -> None:
 def start(settings: Settings, model: str | None, *, by: str, why: str) -> None:
     """Let a model, or all, go on."""
     _check(by, why)
-    named = EVERY if model is None else registry.card(model).id
+    named = EVERY if model is None else registry.card(model, settings.models_folder).id
     with _writing(settings) as tx:
         was = deployment.start(tx, named, by=by, why=why, now=utc_now())
     if not was:
@@ -125,7 +127,7 @@ def permit(
     _check(by, signed_on)
     if (number is None) == (statement is None):
         raise SettingWrong("say either --circulation-number or --statement FILE")
-    card = registry.card(model)
+    card = registry.card(model, settings.models_folder)
     made = Permit(
         model_digest=card.digest,
         kind=Ground.CIRCULATION if statement is None else Ground.RESEARCH,
@@ -176,7 +178,7 @@ def record_incident(
 ) -> None:
     """Record an incident, and print by when whom has to be told."""
     _check(by, what)
-    card, now = registry.card(model), utc_now()
+    card, now = registry.card(model, settings.models_folder), utc_now()
     about = None if result is None else ResultId(result)
     known = now if known_at is None else _moment(known_at)
     if known > now:

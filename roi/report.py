@@ -53,7 +53,7 @@ def scope_of(settings: Settings, archive: Archive) -> Scope:
         database=archive.database,
         objects=archive.objects,
         keep=partial(_keep, Ingest(archive)),
-        cards={card.digest: card for card in registry.cards()},
+        cards={card.digest: card for card in registry.cards(settings.models_folder)},
         forms=forms.parse(settings.reports),
     )
 

@@ -19,30 +19,28 @@ from storage.records import ResultId
 
 if TYPE_CHECKING:
     from inference.rerun import Comparison, Subject
-    from models.contract import ModelCard
     from roi.settings import Settings
 
 
 def rerun(settings: Settings, result: str, *, compare: bool, as_json: bool) -> None:
     """Reproduce a result and say how near it came; exit code 1 where it is another."""
+    by_digest = {card.digest: card for card in registry.cards(settings.models_folder)}
     with closing(open_archive(settings)) as archive:
         with archive.database.read() as tx:
-            subject = again.find(tx, ResultId(result), _card)
+            subject = again.find(tx, ResultId(result), by_digest.get)
             archive.check_readable(tx, subject.instances)
         device = registry.device()
         runtime.use_threads(subject.threads)
         facts = {"device": device, "threads": subject.threads, **runtime.versions()}
-        found = again.run(subject, registry.load(subject.card, device), archive.objects, runtime=facts)
+        found = again.run(
+            subject, registry.load(subject.card, device, settings.models_folder), archive.objects, runtime=facts
+        )
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(asdict(found)) + b"\n")
     else:
         _print(subject, found, every=compare)
     if found.agreement is Agreement.DIFFERS:
         sys.exit(1)
-
-
-def _card(digest: str) -> ModelCard | None:
-    return next((card for card in registry.cards() if card.digest == digest), None)
 
 
 def _print(subject: Subject, found: Comparison, *, every: bool) -> None:

@@ -184,6 +184,11 @@ class Settings(BaseSettings):
         return self.objects or f"dir://{self.data.resolve() / 'store'}"
 
     @property
+    def models_folder(self) -> Path:
+        """Where imported models lie."""
+        return self.data.resolve() / "models"
+
+    @property
     def viewer_folder(self) -> Path:
         """Where the viewer lies, the default filled in: beside the program that serves it, whatever data it serves."""
         return Path(self.viewer).resolve() if self.viewer else Path(sys.prefix) / "share" / "roi" / "viewer"

@@ -41,10 +41,17 @@ _NAMES: Final = {
 
 def simulate(settings: Settings, inquiry: Inquiry, *, as_json: bool) -> None:
     """Print what the flags of one finding of a model would do here."""
-    card = registry.card(inquiry.model)
+    card = registry.card(inquiry.model, settings.models_folder)
     finding = finding_of(card, inquiry.finding)
     now = utc_now()
-    site = site_of(inquiry, card, arrivals=partial(ready_since, settings), now=now, zone=now.astimezone().tzinfo or UTC)
+    site = site_of(
+        inquiry,
+        card,
+        targets=targets_here(settings),
+        arrivals=partial(ready_since, settings),
+        now=now,
+        zone=now.astimezone().tzinfo or UTC,
+    )
     sensitivity, specificity = told(inquiry, finding)
     found = expect(site, sensitivity=sensitivity, specificity=specificity, seed=inquiry.seed)
     if as_json:

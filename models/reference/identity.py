@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from models.contract import Source
+
 PHANTOM_UID_ROOT = "2.25.255785889998118811702907268431020342062."
 """A random UUID as an OID arc (ITU-T X.667, PS3.5 B.2), whose children only our phantom generator hands out."""
 
@@ -14,4 +16,11 @@ LIMITS = (
     "Trained and tested on drawings of one generator: its figures are an upper bound that says nothing about patients.",
     "Loses accuracy on drawings with other noise, other anatomy or other lesions; the evidence gives the drop.",
     "Moves a reading list only for studies whose instances all lie below the phantom UID root; no setting changes it.",
+)
+
+SOURCE = Source(
+    code="models/networks.py and models/chains.py of Rọi",
+    code_licence="Apache-2.0",
+    weights="trained by models/reference on computer-drawn phantoms",
+    weights_licence="Apache-2.0",
 )

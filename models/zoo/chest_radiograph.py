@@ -8,7 +8,7 @@ from models.cards import model_digest, read_evidence
 from models.contract import FindingSpec, InputRules, ModelCard, TriageModel, Urgency
 from models.network_model import NetworkModel
 from models.networks import small_densenet
-from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT
+from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT, SOURCE
 from models.reference.recipes import CHEST
 from models.weights import load_weights, weights_path
 
@@ -46,6 +46,7 @@ CARD = ModelCard(
     evidence=_EVIDENCE.figures,
     limits=LIMITS,
     raises_only_uid_root=PHANTOM_UID_ROOT,
+    source=SOURCE,
     expected_seconds=1.0,
 )
 

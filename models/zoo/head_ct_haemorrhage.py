@@ -8,7 +8,7 @@ from models.cards import model_digest, read_evidence
 from models.contract import FindingSpec, InputRules, ModelCard, Progressive, TriageModel, Urgency
 from models.network_model import NetworkModel
 from models.networks import small_densenet
-from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT
+from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT, SOURCE
 from models.reference.recipes import HEAD_CT
 from models.weights import load_weights, weights_path
 
@@ -49,6 +49,7 @@ CARD = ModelCard(
     evidence=_EVIDENCE.figures,
     limits=LIMITS,
     raises_only_uid_root=PHANTOM_UID_ROOT,
+    source=SOURCE,
     expected_seconds=3.0,
     progressive=Progressive(first_at_slices=12, step=4),
 )

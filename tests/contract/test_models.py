@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from models import registry
+from models import golden, registry
 from models.contract import BatchModel, Radiograph, Urgency, Volume
 from models.reference.cases import chest_radiograph, head_volume, standard_positions
 from models.reference.chest import draw_chest
@@ -100,6 +100,11 @@ def test_the_golden_inputs_score_what_evaluation_saw(card, loaded):
     for seed, scores in zip(golden["seeds"], golden["scores"], strict=True):
         prediction = loaded[card.id].predict(golden_input(card, seed))
         assert [prediction.scores[code] for code in codes] == pytest.approx(scores, abs=1e-4)
+
+
+@EVERY
+def test_the_golden_vectors_are_those_that_lie_beside_the_weights(card, loaded):
+    golden.replay(loaded[card.id], registry.golden_of(card))
 
 
 def test_a_plain_bleed_is_flagged_on_a_slice_that_shows_it(loaded):

@@ -110,3 +110,37 @@ def test_the_canonical_text_of_a_chain_holds_versions_and_tells_parameters_apart
 @pytest.mark.parametrize("recipe", [HEAD_CT, CHEST], ids=lambda recipe: recipe.name)
 def test_every_step_of_a_shipped_chain_is_in_the_vocabulary(recipe):
     assert '"version":1' in recipe.chain.canonical()
+
+
+def test_the_square_in_the_middle_is_kept():
+    pixels = np.arange(20, dtype=np.float32).reshape(4, 5) / 20
+    for image in (pixels, pixels.T):
+        frames = prepare(Radiograph(pixels=image, instance_uid="1.2"), [Step(name="centre-square")])
+        assert frames.pixels.shape == (1, 4, 4)
+        assert (frames.pixels[0] == image[:4, :4]).all()
+
+
+def test_an_image_becomes_channels_in_units_of_their_deviation():
+    image = Radiograph(pixels=np.array([[0, 1]], dtype=np.float32), instance_uid="1.2")
+    scaled = prepare(image, [Step(name="scale", parameters={"low": -1024, "high": 1024})])
+    assert scaled.pixels.tolist() == [[[-1024, 1024]]]
+    channels = prepare(
+        image, [Step(name="normalised-channels", parameters={"means": [0.5, 0.0], "deviations": [0.5, 2.0]})]
+    )
+    assert channels.pixels.tolist() == [[[[-1, 1]], [[0, 0.5]]]]
+
+
+def test_heads_that_are_not_listed_are_gone():
+    kept = reduce_scores(np.array([[1, 2, 3]], dtype=np.float32), [Step(name="heads", parameters={"outputs": [2, 0]})])
+    assert kept.tolist() == [[3, 1]]
+
+
+def test_the_operating_point_becomes_one_half_and_the_ends_stay():
+    step = Step(name="operating-point-norm", parameters={"thresholds": [0.2]})
+    found = reduce_scores(np.array([[0.0], [0.1], [0.2], [0.6], [1.0]], dtype=np.float32), [step])
+    assert found[:, 0] == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+
+
+def test_shares_add_up_to_one_whatever_the_logits():
+    found = reduce_scores(np.array([[1000.0, 1000.0], [0.0, np.log(3)]], dtype=np.float32), [Step(name="shares")])
+    assert found == pytest.approx(np.array([[0.5, 0.5], [0.25, 0.75]]))

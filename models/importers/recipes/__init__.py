@@ -1,0 +1,1 @@
+"""What can be imported: one file each, found by its name."""
