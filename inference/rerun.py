@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,7 +107,20 @@ def run(subject: Subject, model: TriageModel, objects: ObjectStore, *, runtime: 
         now = triage.run(request, model, objects, runtime=runtime)
     except Damaged as error:
         raise NotReproducible(f"an image is no longer what was received: {error}") from error
-    return compare(record.result, now, bound=subject.card.score_bound)
+    return compare(record.result, _at_thresholds_of(record.result, now), bound=subject.card.score_bound)
+
+
+def _at_thresholds_of(then: TriageResult, now: TriageResult) -> TriageResult:
+    """Hold the scores of now against the thresholds of then: the site may have had its own."""
+    if not now.findings:
+        return now
+    points = {each.code: each.threshold for each in then.findings}
+    findings = tuple(
+        replace(each, positive=each.score >= points.get(each.code, each.threshold)) for each in now.findings
+    )
+    urgency = triage.most_urgent(findings)
+    outcome = Outcome.NOT_FLAGGED if urgency is None else Outcome.FLAGGED
+    return replace(now, findings=findings, urgency=urgency, outcome=outcome)
 
 
 def compare(then: TriageResult, now: TriageResult, *, bound: float) -> Comparison:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from inference import progressive, triage
+from inference import deployment, progressive, triage
 from inference.completion import Completer
 from inference.dispatchers.child import ChildDispatcher
 from inference.errors import RunFailed
@@ -419,6 +419,31 @@ def test_a_flag_of_a_model_that_is_no_longer_there_is_retracted_when_the_study_c
     without.complete()
     assert site.told[1:] == [("provisional-retracted", {"model": "trial", "outcome": None})]
     assert (site.entry.study.ai_urgency, site.entry.coverage[0].coverage) == (None, Coverage.NO_MODEL_APPLIES)
+
+
+def test_a_flag_of_a_model_that_nobody_enabled_moves_nothing(kept: Archive, clock: Clock) -> None:
+    unknown = card(progressive=PLAN, slices=8, root=None)
+    site = Site(kept, clock, FLAGGED, cards=(unknown,))
+    site.receive(range(1, 7))
+    site.worker.step()
+    assert [record.result.raises for record in site.entry.results] == [False]
+    assert site.entry.study.due_at is None
+
+
+def test_the_flag_of_a_model_that_is_stopped_meanwhile_is_retracted_and_no_part_is_seen_again(
+    kept: Archive, clock: Clock
+) -> None:
+    site = Site(kept, clock, FLAGGED)
+    site.receive(range(1, 7))
+    site.worker.step()
+    with kept.database.write() as tx:
+        deployment.stop(tx, CARD.id, by="BS. Lan", why="test", now=clock.now)
+    site.receive(range(7, 13))
+    assert len(site.jobs) == 1
+    site.complete()
+    assert [kind for kind, _ in site.told] == ["provisional-flagged", "provisional-retracted"]
+    [line] = site.entry.coverage
+    assert (line.coverage, line.provisional) == (Coverage.OPTED_OUT, None)
 
 
 def test_a_flag_on_images_that_are_removed_does_not_stand(kept: Archive, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from storage.archive import Archive
 from storage.catalog import jobs, results, studies
 from storage.catalog.deletions import Target
 from storage.hiding import Word, hide
-from storage.records import InstanceUid, JobState, Outcome, ResultId, StudyUid, TriageResult
+from storage.records import InstanceUid, JobId, JobState, Outcome, ResultId, StudyUid, TriageResult
 from tests.builders import Clock, TrialModel, archive, card, ct_slice, header, keep, keep_data_set
 
 STUDY = StudyUid("2.25.1")
@@ -72,6 +72,23 @@ def test_the_same_images_model_and_conditions_give_the_same_bits(kept: Archive) 
     assert len(subject.instances) == 8
     said = rerun.run(subject, TrialModel(CARD), kept.objects, runtime=RUNTIME)
     assert (said.agreement, said.largest, said.same_conditions) == (Agreement.EQUAL, 0.0, True)
+
+
+def test_scores_are_held_against_the_thresholds_that_held_then(kept: Archive) -> None:
+    once = run_model(_request(kept), TrialModel(CARD), kept.objects, runtime=RUNTIME)
+    of_the_site = tuple(
+        replace(each, threshold=1.0 if each.positive else 0.0, positive=not each.positive) for each in once.findings
+    )
+    turned = {Outcome.FLAGGED: Outcome.NOT_FLAGGED, Outcome.NOT_FLAGGED: Outcome.FLAGGED}[once.outcome]
+    subject = found(kept, entered(kept, TrialModel(CARD), findings=of_the_site, outcome=turned))
+    said = rerun.run(subject, TrialModel(CARD), kept.objects, runtime=RUNTIME)
+    assert (said.agreement, said.outcome) == (Agreement.EQUAL, (turned, turned))
+
+
+def _request(kept: Archive) -> RunRequest:
+    with kept.database.read() as tx:
+        instances = tuple(each for each in studies.instances_of(tx, STUDY) if not each.made_here)
+    return RunRequest(job=JobId("j"), model_id=CARD.id, instances=instances)
 
 
 def test_of_a_run_that_looked_at_nothing_all_that_was_received_is_run_again_and_nothing_of_ours(kept: Archive) -> None:
