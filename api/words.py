@@ -135,10 +135,10 @@ MARKS: Final = {
 """What a reader should know of an input that was used all the same."""
 
 FLAG_RATE_HIGH: Final = Text(
-    vi="Tỷ lệ cảnh báo quá cao ({flagged}/{waiting} ca đang chờ): AI tạm thời không đổi thứ tự. Danh sách xếp theo "
-    "chỉ định và người đọc.",
-    en="Flag rate high ({flagged} of {waiting} waiting studies): AI does not move the list for now. It stands by order "
-    "and by what people asked for.",
+    vi="Tỷ lệ cảnh báo quá cao ({flagged}/{waiting} ca đang chờ lúc phát hiện): AI tạm thời không đổi thứ tự. "
+    "Danh sách xếp theo chỉ định và người đọc.",
+    en="Flag rate high ({flagged} of {waiting} waiting studies when noticed): AI does not move the list for now. "
+    "It stands by order and by what people asked for.",
 )
 CLASSES: Final = {
     "STAT": Text(vi="Cấp cứu (chỉ định hoặc người đặt)", en="STAT (order or person)"),

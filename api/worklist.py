@@ -76,17 +76,16 @@ def page_of(
         entries = worklist.page(
             tx, targets=targets.current(tx).order, limit=limit, offset=offset, by_name=by_name, of=of
         )
-        waiting, reported = (worklist.count(tx, each) for each in (Waiting.WAITING, Waiting.REPORTED))
+        counts = worklist.counts(tx)
         guarded = guard.state(tx)
-    totals = {Waiting.WAITING: waiting, Waiting.REPORTED: reported, Waiting.ALL: waiting + reported}
     has_places = of is Waiting.WAITING and not by_name
     places = [place if has_places else None for place in range(offset + 1, offset + 1 + len(entries))]
     rows = [as_entry(entry, context, place=place) for entry, place in zip(entries, places, strict=True)]
     return {
         "cursor": cursor,
-        "total": totals[of],
-        "waiting": waiting,
-        "reported": reported,
+        "total": counts[of],
+        "waiting": counts[Waiting.WAITING],
+        "reported": counts[Waiting.REPORTED],
         "flag_rate": as_flag_rate(guarded),
         "limit": limit,
         "offset": offset,

@@ -83,8 +83,15 @@ def coverage_of(
 
 def count(tx: Transaction, of: Waiting = Waiting.WAITING) -> int:
     """Return how many studies a part of the worklist holds."""
-    query = sa.select(sa.func.count()).select_from(_studies).where(studies.IN_SIGHT, *_PARTS[of])
-    return int(tx.execute(query).scalar_one())
+    return counts(tx)[of]
+
+
+def counts(tx: Transaction) -> dict[Waiting, int]:
+    """Return how many studies each part of the worklist holds, by one look at them."""
+    waiting = sa.func.coalesce(sa.func.sum(sa.case((WAITS, 1), else_=0)), 0)
+    query = sa.select(waiting, sa.func.count()).select_from(_studies).where(studies.IN_SIGHT)
+    waits, everything = (int(each) for each in tx.execute(query).one())
+    return {Waiting.WAITING: waits, Waiting.REPORTED: everything - waits, Waiting.ALL: everything}
 
 
 _PARTS: Mapping[Waiting, tuple[sa.ColumnElement[bool], ...]] = {

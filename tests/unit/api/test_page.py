@@ -142,8 +142,14 @@ def test_too_many_flags_are_said_above_the_list(client: TestClient, archive: Arc
     for number in range(1, 11):
         told = Told(number=number, name="A", age_years=1, sex="M", description="", minutes_ago=30 - number)
         scene.judge(told, HEAD, FLAG)
-    assert '<p class="flag-rate" role="status">⚠ Tỷ lệ cảnh báo quá cao (10/10 ca đang chờ)' in client.get("/vi").text
-    assert '<p class="flag-rate" role="status">⚠ Flag rate high (10 of 10 waiting studies)' in client.get("/en").text
+    assert (
+        '<p class="flag-rate" role="status">⚠ Tỷ lệ cảnh báo quá cao (10/10 ca đang chờ lúc phát hiện)'
+        in client.get("/vi").text
+    )
+    assert (
+        '<p class="flag-rate" role="status">⚠ Flag rate high (10 of 10 waiting studies when noticed)'
+        in client.get("/en").text
+    )
 
 
 def test_what_was_read_is_a_list_of_its_own(client: TestClient, archive: Archive, clock: builders.Clock) -> None:

@@ -98,3 +98,10 @@ def test_new_studies_are_due_by_the_targets_that_were_set(client: TestClient, sc
     (row,) = entries(client)
     assert (row["due_at"], row["due_without_ai"]) == ("2026-03-01T08:20:08+00:00", "2026-03-01T09:20:08+00:00")
     assert row["place_reason"]["en"].endswith("due within 30 min of completion")
+
+
+def test_an_ai_target_later_than_that_of_the_order_delays_nothing(client: TestClient, scene: Scene) -> None:
+    scene.judge(told(1, minutes_ago=10, order="STAT"), builders.card(), FLAG)
+    client.put("/api/targets", json={"targets": {"ai-critical": 30, "ROUTINE": 100}, "by": "BS. Lan"})
+    (row,) = entries(client)
+    assert row["due_at"] == row["due_without_ai"] == "2026-03-01T08:05:08+00:00"

@@ -284,6 +284,32 @@ def test_the_list_stands_as_one_kept_by_hand(kept: Archive, first: list, then: l
         _conserved(tx, world.oracle)
 
 
+_to_two = st.one_of(
+    st.tuples(st.just("judge"), st.integers(0, 1), _minutes, st.sampled_from([None, None, "urgent", "critical"])),
+    st.tuples(st.sampled_from(["open", "close"]), st.integers(0, 1), st.integers(0, 8), st.none()),
+    st.tuples(st.sampled_from(["set_targets", "report"]), st.integers(0, 1), _minutes, st.none()),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    orders=st.lists(st.sampled_from(ORDERS), min_size=2, max_size=2), then=st.lists(_to_two, min_size=8, max_size=16)
+)
+def test_results_that_come_while_a_study_is_open_raise_it_and_wait_to_lower_it(
+    kept: Archive, orders: list, then: list
+) -> None:
+    with undone(kept) as tx:
+        world = World(tx)
+        for order in orders:
+            world.arrive(0, 5, order)
+        for who in range(2):
+            world.judge(who, 0, "critical")
+            world.open(who, 0, None)
+        for name, who, minutes, what in then:
+            getattr(world, name)(who, minutes, what)
+            _held_to_the_oracle(world)
+
+
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     flags=st.lists(st.integers(0, 11), min_size=8, max_size=8, unique=True),
