@@ -235,7 +235,7 @@ def retract(tx: Transaction, result: ResultId, *, by: str, why: str, now: dateti
     if news:
         reports.tell_again(tx, [result])
     if news and studies.exists(tx, study):
-        priority.refresh(tx, study, now=now, cause="result retracted")
+        priority.refresh(tx, study, now=now, cause="result retracted", by=by)
     return study
 
 
