@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 
 from api.words import REASONS
 from inference.completion import complete
+from inference.evidence import Completion
+from inference.silence import Situation
 from storage import schema
 from storage.archive import Archive
 from storage.catalog import jobs, results, studies
@@ -323,7 +325,8 @@ def test_a_provisional_flag_is_marked_until_the_whole_series_was_judged(client: 
     assert "provisional, on the first 14 slices received" in page[1]
     with scene.archive.database.write() as tx:
         study = studies.get(tx, uid)
-        complete(tx, study, [builders.card()], reason="test", probability=0.99, now=scene.clock.go(10))
+        why = Completion(reason="test", probability=0.99, situation=Situation.WHOLE)
+        complete(tx, study, [builders.card()], why=why, now=scene.clock.go(10))
         job = jobs.claim(tx, owner="scene", lease=timedelta(minutes=1), now=scene.clock.now)
         assert job is not None
         results.add(tx, job, FLAG, now=scene.clock.now)
