@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from inference import priority, progressive
-from inference.evidence import Expectation, expect, lessons
+from inference.evidence import Completion, Expectation, expect, lessons
 from inference.progressive import Scout
 from inference.silence import LONGEST_S
 from inference.sizes import size_of
@@ -72,26 +72,26 @@ def close_quiet(
         with database.write() as tx:
             studies.pull_back(tx, early, now=now)
     created: list[JobId] = []
-    for study, (reason, probability) in ripe:
+    for study, why in ripe:
         with database.write() as tx:
-            created += complete(tx, study, cards, reason=reason, probability=probability, now=now)
+            created += complete(tx, study, cards, why=why, now=now)
     return created
 
 
 def complete(
-    tx: Transaction, study: StudyRecord, cards: Sequence[ModelCard], *, reason: str, probability: float, now: datetime
+    tx: Transaction, study: StudyRecord, cards: Sequence[ModelCard], *, why: Completion, now: datetime
 ) -> list[JobId]:
     """Move one study to COMPLETE with a job for every card that accepts what this revision brought.
 
     A revision that brought nothing a card accepts (a late dose report) makes no job: the earlier result stays.
     """
     jobs.drop_provisional(tx, study.study_instance_uid)  # before the study is locked, as a worker's commit does
-    done = studies.complete(tx, study, reason=reason, probability=probability, now=now)
+    done = studies.complete(tx, study, reason=why.reason, probability=why.probability, now=now)
     if done is None:
         return []
     uid = study.study_instance_uid
     if (now - study.received_last).total_seconds() <= LONGEST_S:
-        silences.learn(tx, silences.sender_of(tx, uid), lessons(tx, study))
+        silences.learn(tx, silences.sender_of(tx, uid), lessons(tx, study, why.situation))
     present = [each for each in studies.instances_of(tx, uid) if not each.made_here]
     arrived = [each for each in present if each.revision == study.revision]
     wanted = [
@@ -108,15 +108,13 @@ def complete(
     return created
 
 
-def _why(
-    tx: Transaction, study: StudyRecord, now: datetime, seen: dict[_Look, Expectation]
-) -> tuple[str, float] | None:
-    """Return why the study is complete and how likely that is, None while it is not."""
+def _why(tx: Transaction, study: StudyRecord, now: datetime, seen: dict[_Look, Expectation]) -> Completion | None:
+    """Return why the study is complete, None while it is not."""
     key = (study.study_instance_uid, study.revision, study.instance_count, study.released_at is not None)
     if key not in seen:
         seen[key] = expect(tx, study)
     expected = seen[key]
     silent_s = (now - study.received_last).total_seconds()
     if study.quiet_until <= now:
-        return "silence", expected.probability(silent_s)
-    return (expected.reason, expected.probability(silent_s)) if silent_s >= expected.after_s else None
+        return expected.completion(silent_s, reason="silence")
+    return expected.completion(silent_s) if silent_s >= expected.after_s else None

@@ -17,7 +17,7 @@ from storage.catalog.arrivals import OPEN_WAIT
 
 if TYPE_CHECKING:
     from storage.database import Transaction
-    from storage.records import InstanceRecord, StudyRecord
+    from storage.records import InstanceRecord, Pause, StudyRecord
 
 _PACE = 4.0
 """Pauses as long as the longest so far are usual; four times as long is the end."""
@@ -44,6 +44,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """Why a study counts as complete, how likely it is that nothing more comes, what its last silence was met in."""
+
+    reason: str
+    probability: float
+    situation: Situation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Expectation:
     """After how many seconds of silence a study is complete, for which reason, and what its sender did before."""
 
@@ -52,9 +61,10 @@ class Expectation:
     situation: Situation
     seen: Sketch
 
-    def probability(self, silent_s: float) -> float:
-        """Return how likely it is that nothing more comes after so long a silence."""
-        return round(silence.ended(self.situation, silent_s, self.seen), 5)
+    def completion(self, silent_s: float, *, reason: str | None = None) -> Completion:
+        """Return what is said of the study if it counts as complete after so long a silence."""
+        probability = round(silence.ended(self.situation, silent_s, self.seen), 5)
+        return Completion(reason=reason or self.reason, probability=probability, situation=self.situation)
 
 
 def expect(tx: Transaction, study: StudyRecord) -> Expectation:
@@ -86,27 +96,26 @@ def settle_s(situation: Situation, seen: Sketch, *, longest_gap_s: float) -> flo
     return min(known, max(assumed, _PACE * longest_gap_s), _SETTLE_MOST_S)
 
 
-def lessons(tx: Transaction, study: StudyRecord) -> dict[str, int]:
-    """Return what a study that is complete now teaches of its sender: situation -> bucket of its longest pause."""
-    uid = study.study_instance_uid
-    instances = studies.instances_of(tx, uid)
-    released = study.released_at is not None
+def lessons(tx: Transaction, study: StudyRecord, last: Situation) -> dict[str, int]:
+    """Return what a study that is complete teaches of its sender: situation -> bucket of its longest broken silence.
+
+    `last` is the situation in which it fell silent for good.
+    """
     longest = {Situation.OPEN: study.longest_gap_s}
-    last = judge(instances).situation(released=released)
-    if last is not None:
-        longest.setdefault(last, 0.0)
+    longest.setdefault(last, 0.0)
     for pause in study.pauses:
-        met = judge(_first(tx, study, instances, pause.instances)).situation(released=pause.released)
+        met = _met(tx, study, pause)
         if met is not None and pause.seconds <= silence.LONGEST_S:
             longest[met] = max(longest.get(met, 0.0), pause.seconds)
     return {situation: silence.bucket_of(seconds) for situation, seconds in longest.items()}
 
 
-def _first(
-    tx: Transaction, study: StudyRecord, instances: Sequence[InstanceRecord], count: int
-) -> Sequence[InstanceRecord]:
-    came_first = set(silences.in_order_of_arrival(tx, study.study_instance_uid)[:count])
-    return [instance for instance in instances if instance.sop_instance_uid in came_first]
+def _met(tx: Transaction, study: StudyRecord, pause: Pause) -> Situation | None:
+    """Return what a silence was met in, from the instances that had come before it."""
+    uid = study.study_instance_uid
+    came_first = set(silences.in_order_of_arrival(tx, uid)[: pause.instances])
+    before = [each for each in studies.instances_of(tx, uid) if each.sop_instance_uid in came_first]
+    return judge(before).situation(released=pause.released)
 
 
 def judge(instances: Sequence[InstanceRecord]) -> Evidence:

@@ -145,7 +145,7 @@ class InputRules:
 class Progressive:
     """That a model may look at a part of a stack: first at so many consecutive slices, then at every `step` more.
 
-    For models whose score only rises with what else is seen, about: the whole stack confirms or retracts a flag.
+    For models whose score of the whole is about the highest of any part: a flag is then seldom retracted.
     """
 
     first_at_slices: int

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from api import ApiContext, WebServer, create_app
-from inference import feedback, priority, reading
+from inference import feedback, priority, progressive, reading
 from models.contract import ModelCard
 from pacs_gateway.ingest import Ingest
 from storage.archive import Archive
@@ -107,6 +107,18 @@ class Scene:
             jobs.end(tx, job.id, owner="scene", state=state, reason=result.reason, now=now)
             studies.settle(tx, uid, now=now)
             priority.refresh(tx, uid, now=now, cause="result")
+        return uid
+
+    def flag_early(self, told: Told, card: ModelCard, result: TriageResult) -> StudyUid:
+        """Let a model flag what has come of a study that is still arriving."""
+        uid = self.arrive(told)
+        now = self.clock.go(2)
+        with self.archive.database.write() as tx:
+            model = ModelRef(id=card.id, version=card.version, digest=card.digest)
+            jobs.create(tx, uid, 1, [model], due_at=now, now=now, provisional=told.images)
+            job = jobs.claim(tx, owner="scene", lease=timedelta(minutes=1), now=now)
+            assert job is not None
+            assert progressive.commit(tx, job, result, owner="scene", state=JobState.DONE, now=now)
         return uid
 
     def set_manual(self, uid: StudyUid, wanted: OrderPriority, by: str) -> None:

@@ -23,6 +23,8 @@ from tests.acceptance.studies import SentFile, small_ct, write
 
 _REST_S = 0.2
 _GIVE_UP_S = 180.0
+_PAUSES_S = (0.0, 0.0, 0.06)
+"""Between two images: some studies come so slowly that models look at a part of them."""
 _FEW, _ENOUGH = 4, 20
 """Slices of a study that no model may judge, and of one that it may."""
 
@@ -52,6 +54,7 @@ class Sender(threading.Thread):
         self._port, self._folder, self._numbers, self._sent, self._pool = port, folder, numbers, sent, pool
         self._random = random.Random(seed)
         self._ending = threading.Event()
+        self._pause_s = 0.0
         self.ended_well = False
 
     def finish(self) -> None:
@@ -63,6 +66,7 @@ class Sender(threading.Thread):
         while not self._ending.is_set():
             number = next(self._numbers)
             data_sets = self._next_study(number)
+            self._pause_s = self._random.choice(_PAUSES_S)
             late = data_sets.pop() if len(data_sets) > 1 and self._random.random() < 0.2 else None
             folder = self._folder / str(number)
             self._deliver(write(data_sets, folder), folder)
@@ -106,8 +110,12 @@ class Sender(threading.Thread):
     def _attempt(self, folder: Path, state: Path) -> int:
         """Return how many files are still without Success."""
         with suppress(SendFailed):
-            return len(scu.send([folder], "127.0.0.1", self._port, state=state).not_sent)
+            report = scu.send([folder], "127.0.0.1", self._port, state=state, on_progress=self._rest)
+            return len(report.not_sent)
         return len(list(folder.iterdir())) - len(remembered(state))
+
+    def _rest(self, _: scu.Progress) -> None:
+        time.sleep(self._pause_s)
 
     def _note(self, files: Sequence[SentFile], state: Path) -> None:
         done = remembered(state)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from models.reference.dicom import head_ct_study
+from pacs_gateway import scu
+from storage import schema
 from tests.acceptance.site import Site, embedded
 from tests.acceptance.studies import small_ct, write
 from tests.proofs.kills import prove, running
@@ -68,6 +73,41 @@ def test_what_is_lost_damaged_or_doubled_is_noticed(tmp_path: Path) -> None:
 
 def _lines(site: Site, action: str) -> list[str]:
     return [json.dumps(line) for line in site.log_lines(action)]
+
+
+@pytest.mark.parametrize("moment", ["a provisional run is under way", "its flag stands"])
+def test_a_worker_killed_around_a_provisional_flag_leaves_no_flag_without_its_final_result(
+    tmp_path: Path, moment: str
+) -> None:
+    jobs, results = schema.jobs, schema.results
+    under_way = sa.select(jobs.c.id).where(jobs.c.provisional > 0, jobs.c.state == "RUNNING")
+    stands = sa.select(results.c.id).where(results.c.provisional.is_not(None), results.c.superseded_by.is_(None))
+    struck: list[bool] = []
+    with embedded(tmp_path / "site") as site:
+        warm = write(small_ct(1, slices=20), tmp_path / "warm")
+        site.send(warm)
+        site.settled(warm[0].study)
+        files = write(head_ct_study(40, haemorrhage=True, plain=True), tmp_path / "files")
+
+        def strike(progress: scu.Progress) -> None:
+            deadline = time.monotonic() + 4.0
+            while 24 <= progress.done < progress.total and not struck and time.monotonic() < deadline:
+                if site.rows_of(under_way if "run" in moment else stands):
+                    struck.append(site.kill("worker"))
+                time.sleep(0.01)
+
+        paths = sorted((file.path for file in files), key=lambda path: int(path.stem.rpartition(".")[2]))
+        assert scu.send(paths, "127.0.0.1", site.settings.dicom_port, on_progress=strike).not_sent == ()
+        assert struck == [True], "nothing to kill came in time"
+        row = site.settled(files[0].study)
+        told = {change["kind"] for change in site.changes(files[0].study) if change["kind"].startswith("provisional")}
+        sent = Sent(
+            files={file.instance: file for file in [*warm, *files]},
+            acknowledged={file.instance for file in [*warm, *files]},
+        )
+        assert judge(site, sent, [change["seq"] for change in site.changes()]).violations == []
+    assert ([finding["provisional"] for finding in row["findings"]], row["priority"]["ai"]) == ([None], "critical")
+    assert told in (set(), {"provisional-flagged", "provisional-confirmed"})
 
 
 def test_ten_kills_of_the_embedded_set_up_lose_and_double_nothing(tmp_path: Path) -> None:

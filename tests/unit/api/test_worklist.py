@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from api.words import REASONS
+from inference.completion import complete
+from inference.evidence import Completion
+from inference.silence import Situation
 from storage import schema
 from storage.archive import Archive
-from storage.catalog import jobs
-from storage.records import Outcome, TriageResult
+from storage.catalog import jobs, results, studies
+from storage.records import JobState, Outcome, TriageResult
 from tests import builders
 from tests.browser.scene import CHEST, HEAD, Scene, Told, finding
 
@@ -326,3 +330,30 @@ def test_a_model_no_longer_installed_keeps_a_warning(client: TestClient, scene: 
 def test_model_cards_are_listed(client: TestClient) -> None:
     (card,) = client.get("/api/models").json()["models"]
     assert (card["id"], card["digest"], card["label_en"]) == ("trial", builders.card().digest, "Trial model")
+
+
+def test_a_provisional_flag_is_marked_until_the_whole_series_was_judged(client: TestClient, scene: Scene) -> None:
+    uid = scene.flag_early(replace(TOLD, images=14), builders.card(), FLAG)
+    (row,) = entries(client)
+    assert (row["state"], row["ready_at"], row["urgency"]) == ("RECEIVING", None, "critical")
+    assert row["place_reason"] == {
+        "vi": "AI cảnh báo tạm thời: Xuất huyết 0,90; đang nhận ảnh",
+        "en": "provisional AI flag: Haemorrhage 0.90; images still arriving",
+    }
+    assert [(line["coverage"], line["provisional"]) for line in row["coverage"]] == [("waiting", 14)]
+    assert [finding["provisional"] for finding in row["findings"]] == [14]
+    page = client.get("/vi").text, client.get("/en").text
+    assert "tạm thời, trên 14 lát đầu nhận được" in page[0]
+    assert "provisional, on the first 14 slices received" in page[1]
+    with scene.archive.database.write() as tx:
+        study = studies.get(tx, uid)
+        why = Completion(reason="test", probability=0.99, situation=Situation.WHOLE)
+        complete(tx, study, [builders.card()], why=why, now=scene.clock.go(10))
+        job = jobs.claim(tx, owner="scene", lease=timedelta(minutes=1), now=scene.clock.now)
+        assert job is not None
+        results.add(tx, job, FLAG, now=scene.clock.now)
+        jobs.end(tx, job.id, owner="scene", state=JobState.DONE, reason=None, now=scene.clock.now)
+    (row,) = entries(client)
+    assert [(finding["provisional"], finding["superseded_by"]) for finding in row["findings"]] == [(None, None)]
+    told = client.get(f"/api/studies/{uid}/results").json()["results"]
+    assert [(each["provisional"], each["superseded_by"]) for each in told] == [(None, None), (14, 1)]

@@ -20,6 +20,7 @@ from inference.priority import AI_TARGETS, place_reason
 from inference.progressive import Scout
 from inference.triage import RunRequest
 from inference.worker import Pace, Worker
+from models import registry
 from models.contract import Progressive
 from storage import schema
 from storage.archive import Archive
@@ -161,6 +162,15 @@ def test_the_longest_run_without_a_hole_is_what_a_model_may_see(
 @pytest.mark.parametrize(("slices", "reached"), [(0, 0), (5, 0), (6, 6), (9, 6), (10, 10), (33, 30)])
 def test_a_card_says_at_how_many_slices_a_run_is_due(slices: int, reached: int) -> None:
     assert PLAN.reached(slices) == reached
+
+
+def test_only_models_of_stacks_say_so_and_not_later_than_the_whole_is_enough() -> None:
+    plans = {each.id: each for each in registry.cards() if each.progressive}
+    assert set(plans) == {"head-ct-haemorrhage"}
+    for each in plans.values():
+        assert each.input_rules.kind == "volume"
+        assert each.progressive is not None
+        assert 1 < each.progressive.first_at_slices <= each.input_rules.min_slices
 
 
 def test_a_part_may_cover_less_than_the_whole_must(kept: Archive, clock: Clock) -> None:
