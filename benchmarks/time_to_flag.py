@@ -51,7 +51,7 @@ _MEANING = {
 }
 _POLL_S = 0.01
 _BARE_ROUNDS = 20
-_LIMIT_S = 60.0
+_LIMIT_S = 300.0
 _WARM_UPS = 3
 
 
