@@ -51,7 +51,7 @@ _MEANING = {
 }
 _POLL_S = 0.01
 _BARE_ROUNDS = 20
-_LIMIT_S = 60.0
+_LIMIT_S = 300.0
 _WARM_UPS = 3
 
 
@@ -310,14 +310,18 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
 
 
 def run_all(rounds: int, scratch: Path) -> tuple[dict[str, Figures], dict[str, Figures]]:
-    """Measure every case idle, then those for which there is a goal under load."""
+    """Measure every case idle, then those for which there is a goal under load; print each as it is known."""
+    cases: dict[str, Figures] = {}
+    loaded: dict[str, Figures] = {}
     with serving(scratch / "data") as address:
-        cases = {case.name: measure(case, rounds, address, scratch / str(at)) for at, case in enumerate(CASES)}
-        loaded = {}
+        for at, case in enumerate(CASES):
+            cases[case.name] = measure(case, rounds, address, scratch / str(at))
+            print_figures(cases[case.name])
         for at, case in enumerate(each for each in CASES if each.name in {HEAD, FILM}):
             with streaming(address.dicom_port, RATE):
                 suffix = f", {RATE:g} instances/s arriving"
                 loaded[case.name] = measure(case, rounds, address, scratch / f"loaded {at}", suffix=suffix)
+            print_figures(loaded[case.name])
     return cases, loaded
 
 
@@ -370,9 +374,9 @@ def main() -> None:
             return
         cases, loaded = run_all(options.rounds, scratch)
         large = None if options.no_large else _run_large_apart(options.rounds, scratch)
+    if large is not None:
+        print_figures(large)
     every = [*cases.values(), *loaded.values(), *([large] if large else [])]
-    for figures in every:
-        print_figures(figures)
     verdicts = judge(cases, loaded, large)
     print_verdicts(verdicts)
     if options.json:

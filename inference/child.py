@@ -64,6 +64,11 @@ class Ready:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Listening:
+    """The process reads: a request of any length may follow."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """A run, or the start, gave no answer; `reason` is a stable code, `message` names the error's class alone."""
 
@@ -201,16 +206,21 @@ class ModelProcess:
         Raises as `run`, but what one run alone failed of is told in its place.
         """
         assert self._pipe is not None, "warm() comes first"  # noqa: S101 - a bug of ours, not an input
-        deadline = time.monotonic() + limit_s
+        self._send(None)  # what may be long is sent to a process that reads: one that loads a model may hang at it
+        self._wait(limit_s, on_beat)
         self._send(tuple(requests))
-        while (answers := self._receive(_LOOK_S)) is None:
+        return self._wait(limit_s, on_beat)  # type: ignore[no-any-return]
+
+    def _wait(self, limit_s: float, on_beat: Callable[[], bool]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as _receive
+        deadline = time.monotonic() + limit_s
+        while (answer := self._receive(_LOOK_S)) is None:
             now = time.monotonic()
             if self._loading is not None:  # its own patience, and the run's begins after it
                 deadline = now + limit_s
             if now > (self._patience_ends if self._loading is not None else deadline) or not on_beat():
                 self.stop()
                 raise RunHung(f"no answer within {limit_s:g} s")
-        return answers  # type: ignore[no-any-return]
+        return answer
 
     def stop(self) -> None:
         """Kill the process, if it lives."""
@@ -238,10 +248,10 @@ class ModelProcess:
         self._loading = message.model_id
         self._patience_ends = time.monotonic() + _LOAD_LIMIT_S
 
-    def _send(self, requests: tuple[RunRequest, ...]) -> None:
+    def _send(self, message: tuple[RunRequest, ...] | None) -> None:
         assert self._pipe is not None  # noqa: S101 - see run
         try:
-            self._pipe.send(requests)
+            self._pipe.send(message)
         except OSError as error:
             self.stop()
             raise RunDied from error
@@ -309,6 +319,8 @@ def serve(pipe: Connection, setup: ChildSetup, order: Order) -> None:
         while later and not pipe.poll():
             shelf[later.pop(0)]
         try:
+            pipe.recv()  # somebody has a request
+            pipe.send(Listening())
             requests: tuple[RunRequest, ...] = pipe.recv()
         except EOFError:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,22 @@ def test_a_model_that_hangs_at_load_is_put_last_and_the_others_serve(kept, monke
         assert _run(process, _request(kept, "a-steady")).outcome is Outcome.FLAGGED
         with pytest.raises(RunHung):
             _run(process, _request(kept, "d-hangs-at-load"))
+
+
+def test_a_long_request_to_a_process_that_hangs_at_a_model_has_its_deadline(
+    kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_LOAD_LIMIT_S", 0.5)
+    request = _request(kept, "a-steady")
+    slices = tuple(replace(request.instances[0], instance_number=number) for number in range(20_000))
+    long = replace(request, instances=slices)
+    with _process(kept, "a-steady", "d-hangs-at-load") as process:
+        _make_ready(process, "a-steady")
+        while process._loading is None:  # it goes on to the other model
+            process._receive(0.1)
+        with pytest.raises(RunHung):
+            _run(process, long)
+        assert _lane(process, kept).run(CARDS["a-steady"], request, on_beat=lambda: True).outcome is Outcome.FLAGGED
 
 
 # ------------------------------------------------------------------------------------------------------- together
