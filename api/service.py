@@ -9,7 +9,20 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from api import health, hidden, identity, integrity, page, priorities, problems, quarantine, results, viewer, worklist
+from api import (
+    health,
+    hidden,
+    identity,
+    integrity,
+    page,
+    priorities,
+    problems,
+    quarantine,
+    reruns,
+    results,
+    viewer,
+    worklist,
+)
 from api.context import ApiContext
 from api.crossorigin import CrossOrigin
 from api.dicomweb import (
@@ -43,7 +56,7 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
-    for module in (health, hidden, identity, integrity, quarantine, worklist, priorities, results, page):
+    for module in (health, hidden, identity, integrity, quarantine, worklist, priorities, results, reruns, page):
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):
         app.include_router(module.router, prefix="/dicom-web")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from roi.extracting import extracting
 from roi.rejecting import rejecting
 from roi.reporting import reporting
+from roi.rerunning import rerunning
 from roi.scrubbing import scrubbing
 from roi.tidying import tidying
 
 if TYPE_CHECKING:
     from roi.settings import Settings
 
-_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting)
+_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting, rerunning)
 
 
 @contextmanager
