@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from roi.extracting import extracting
 from roi.rejecting import rejecting
 from roi.reporting import reporting
+from roi.rerunning import rerunning
 from roi.scrubbing import scrubbing
 from roi.tidying import tidying
 from roi.watching import watching
@@ -16,7 +17,7 @@ from roi.watching import watching
 if TYPE_CHECKING:
     from roi.settings import Settings
 
-_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting, watching)
+_CHORES: Final = (scrubbing, extracting, rejecting, tidying, reporting, rerunning, watching)
 
 
 @contextmanager

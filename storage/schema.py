@@ -675,3 +675,16 @@ feedback = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
     sa.Index("ix_feedback_at", "at"),
 )
+
+reruns = sa.Table(
+    "reruns",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("result_id", sa.String(32), sa.ForeignKey("results.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("asked_at", UtcTime, nullable=False),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("began_at", UtcTime),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("answer", sa.JSON),
+    sa.Index("ix_reruns_ended_at_asked_at", "ended_at", "asked_at"),
+)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _studies, _instances, _hidden = schema.studies, schema.instances, schema.hidden
 
 _MADE_ANEW = (
-    *("feedback", "result_inputs", "results", "jobs", "extracts", "places", "instances", "series", "studies"),
-    "quarantine",
+    *("feedback", "result_inputs", "reruns", "results", "jobs", "extracts", "places"),
+    *("instances", "series", "studies", "quarantine"),
     *("hidden", "rejection_notes", "removals", "tombstones", "damaged"),
 )
 """In the order in which rows may go.

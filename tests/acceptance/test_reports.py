@@ -68,6 +68,22 @@ def test_after_a_flag_report_key_images_and_picture_are_found_and_the_study_stay
     assert json.loads(again.stdout)["agreement"] == "bit-equal"
 
 
+def test_a_result_is_made_again_at_a_person_s_wish(site: Site, tmp_path: Path) -> None:
+    files = write(small_ct(954, slices=20), tmp_path)
+    site.send(files)
+    site.settled(files[0].study)
+    (result,) = site.get(f"/api/studies/{files[0].study}/results")["results"]
+    asked = site.call("POST", f"/api/results/{result['result_id']}/rerun", body={"by": "BS Thu"})
+    assert asked.status == 202, asked.body
+    rerun = json.loads(asked.body)["id"]
+
+    def ended() -> dict[str, Any] | None:
+        found = site.get(f"/api/reruns/{rerun}")
+        return found if found["state"] == "ENDED" else None
+
+    assert site.wait(ended, "made again", limit_s=180)["answer"]["agreement"] == "bit-equal"
+
+
 def test_our_own_objects_sent_back_by_another_archive_change_nothing(site: Site, tmp_path: Path) -> None:
     files = write(small_ct(951, slices=20), tmp_path / "sent")
     site.send(files)

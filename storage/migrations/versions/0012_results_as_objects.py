@@ -1,4 +1,4 @@
-"""Results as objects: when they were kept and which they are, what a model looked at, and which series we made
+"""Results as objects: when they were kept and which they are, what a model looked at, reruns, and which series we made
 
 Revision 0012, after 0011.
 """
@@ -35,9 +35,23 @@ def upgrade() -> None:
     ),
     sa.PrimaryKeyConstraint('result_id', name=op.f('pk_result_inputs'))
     )
+    op.create_table('reruns',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('result_id', sa.String(length=32), nullable=False),
+    sa.Column('asked_at', sa.BigInteger(), nullable=False),
+    sa.Column('asked_by', sa.Text(), nullable=False),
+    sa.Column('began_at', sa.BigInteger(), nullable=True),
+    sa.Column('ended_at', sa.BigInteger(), nullable=True),
+    sa.Column('answer', sa.JSON(), nullable=True),
+    sa.ForeignKeyConstraint(['result_id'], ['results.id'], name=op.f('fk_reruns_result_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_reruns'))
+    )
+    op.create_index(op.f('ix_reruns_result_id'), 'reruns', ['result_id'], unique=False)
+    op.create_index('ix_reruns_ended_at_asked_at', 'reruns', ['ended_at', 'asked_at'], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_table('reruns')
     op.drop_table('result_inputs')
     op.drop_index('ix_results_unreported', table_name='results')
     op.drop_column('results', 'objects')
