@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from api.context import ApiContext, Context
 from api.coverage import count
@@ -39,7 +40,7 @@ _SLOW_EVERY: Final = timedelta(minutes=1)
 _PIPELINE: Final = STAGES[: STAGES.index("committed") + 1]
 
 
-@router.api_route("/metrics", methods=["GET", "HEAD"])
+@router.api_route("/metrics", methods=["GET", "HEAD"], response_class=PlainTextResponse)
 def metrics(context: Context, request: Request) -> Response:
     """Return the figures of this moment; those that take long to count are of the last minute."""
     followed: Followed = request.app.state.followed
