@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
@@ -68,8 +68,12 @@ def site_of(
     arrivals: Callable[[datetime], Sequence[Ready]],
     now: datetime,
     zone: tzinfo,
+    order: Mapping[OrderPriority, timedelta] = TARGETS,
+    ai: Mapping[str, timedelta] = AI_TARGETS,
 ) -> Site:
     """Return the site that an inquiry is about; `arrivals` is asked only where the inquiry tells of none.
+
+    `order` and `ai` are the site's targets by class: a flag makes a routine study due so much earlier.
 
     Raises
     ------
@@ -78,7 +82,8 @@ def site_of(
     NothingToExpect
         Nothing arrived here in the days looked at.
     """
-    target = AI_TARGETS.get(finding_of(card, inquiry.finding).urgency, TARGETS[OrderPriority.ROUTINE])
+    routine = order[OrderPriority.ROUTINE]
+    target = min(routine, ai.get(finding_of(card, inquiry.finding).urgency, routine))
     hourly, eligible = _given(inquiry) or _seen(arrivals, card, days=inquiry.days, now=now, zone=zone)
     if sum(hourly) > MOST_A_WEEK:
         raise InquiryRejected(f"more than {MOST_A_WEEK} studies a week: ask for one reading room at a time")
@@ -88,7 +93,7 @@ def site_of(
         hourly=hourly,
         eligible=eligible if inquiry.eligible is None else inquiry.eligible,
         prevalence=inquiry.prevalence,
-        head_start_min=(TARGETS[OrderPriority.ROUTINE] - target).total_seconds() / 60,
+        head_start_min=(routine - target).total_seconds() / 60,
         ai_min=inquiry.ai_min,
     )
 
