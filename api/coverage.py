@@ -49,13 +49,13 @@ def coverage_of(context: Context, days: Days = 28) -> Response:
     )
 
 
-def count(context: ApiContext, *, days: float) -> Counted:
-    """Count the pairs of the studies of the last days with every installed model."""
+def count(context: ApiContext, *, days: float, most: int = coverage.MOST) -> Counted:
+    """Count the pairs of the studies of the last days, the newest of them, with every installed model."""
     since = context.clock() - timedelta(days=days)
     names = [card.id for card in context.cards]
     with context.archive.database.read() as tx:
-        found = coverage.window(tx, since=since, limit=coverage.MOST + 1)
-        looked_at = found[: coverage.MOST]
+        found = coverage.window(tx, since=since, limit=most + 1)
+        looked_at = found[:most]
         counted = coverage.tally(coverage.pairs(tx, looked_at, names))
     return Counted(
         since=since,

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from api.context import ApiContext, Context
 from api.coverage import count
@@ -35,11 +36,13 @@ OTHER: Final = "other"
 _OVERLAP: Final = timedelta(minutes=5)
 """A result may become visible so long after the time that it bears: its transaction took so long, or clocks differ."""
 _DAY: Final = 1.0
+_MOST: Final = 5_000
+"""Studies of a day that are counted by model and state; `roi_coverage_studies` tells how many these are."""
 _SLOW_EVERY: Final = timedelta(minutes=1)
 _PIPELINE: Final = STAGES[: STAGES.index("committed") + 1]
 
 
-@router.api_route("/metrics", methods=["GET", "HEAD"])
+@router.api_route("/metrics", methods=["GET", "HEAD"], response_class=PlainTextResponse)
 def metrics(context: Context, request: Request) -> Response:
     """Return the figures of this moment; those that take long to count are of the last minute."""
     followed: Followed = request.app.state.followed
@@ -176,7 +179,7 @@ def _label(model: str, installed: list[str]) -> str:
 
 
 def _coverage(context: ApiContext) -> Iterator[Family]:
-    counted = count(context, days=_DAY)
+    counted = count(context, days=_DAY, most=_MOST)
     studies = Family(name="roi_coverage_studies", kind="gauge", help="Studies of the last 24 h that are looked at.")
     studies.add(counted.studies)
     states = Family(

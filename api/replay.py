@@ -28,6 +28,8 @@ GROUP_NAMES: Final[Mapping[str, Text]] = {
     "STAT": Text(vi="cấp cứu", en="STAT"),
 }
 
+_YEARS: Final = range(1970, 2200)
+
 _AS_READ: Final = (
     Text(
         vi="Giờ bắt đầu đọc là giờ thật; ở thứ tự khác, các giờ ấy được giao cho ca khác.",
@@ -52,7 +54,7 @@ _ALWAYS: Final = (
 @router.api_route("/replay", methods=["GET", "HEAD"])
 def replay_of(
     context: Context,
-    day: Annotated[date, Query(ge=date(1970, 1, 1), le=date(2199, 12, 31))],
+    day: Annotated[str, Query(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")],
     readers: Annotated[int | None, Query(ge=1, le=100)] = None,
     reading_min: Annotated[float | None, Query(ge=0.1, le=600)] = None,
     shadow: bool = False,
@@ -61,12 +63,22 @@ def replay_of(
     if (readers is None) is not (reading_min is None):
         raise ParameterRejected("readers and reading_min: give both, or neither")
     room = None if readers is None or reading_min is None else Room(readers=readers, reading_min=reading_min)
-    since, until = day_of(day, LOCAL_TIME)
+    since, until = day_of(_as_day(day), LOCAL_TIME)
     with context.archive.database.read() as tx:
         waited = flow.waited_between(tx, since, until, limit=MOST + 1)
     if len(waited) > MOST:
         raise ParameterRejected(f"day: more than {MOST} studies became ready on it")
     return as_json(told(replay(waited, since=since, until=until, room=room, shadow=shadow), shadow=shadow))
+
+
+def _as_day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ParameterRejected("day: there is no such day") from None
+    if day.year not in _YEARS:
+        raise ParameterRejected("day: no study became ready in that year")
+    return day
 
 
 def told(found: Replay, *, shadow: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
@@ -73,12 +73,14 @@ def site_of(
     inquiry: Inquiry,
     card: ModelCard,
     *,
-    targets: Targets,
+    targets: Targets = STANDARD,
     arrivals: Callable[[datetime], Sequence[Ready]],
     now: datetime,
     zone: tzinfo,
 ) -> Site:
     """Return the site that an inquiry is about; `arrivals` is asked only where the inquiry tells of none.
+
+    By the site's `targets` a flag makes a routine study due so much earlier.
 
     Raises
     ------

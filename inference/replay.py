@@ -82,7 +82,14 @@ def day_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
 
 
 def replay(
-    waited: Sequence[Waited], *, since: datetime, until: datetime, room: Room | None, shadow: bool = False
+    waited: Sequence[Waited],
+    *,
+    since: datetime,
+    until: datetime,
+    room: Room | None,
+    shadow: bool = False,
+    order: Mapping[OrderPriority, timedelta] = TARGETS,
+    ai: Mapping[str, timedelta] = AI_TARGETS,
 ) -> Replay:
     """Read a day again.
 
@@ -94,13 +101,15 @@ def replay(
         Readers that are assumed; None to take the moments at which reading really began.
     shadow
         Whether flags that may not move the list count as if they might: what enabling their model would have done.
+    order, ai
+        The site's targets by class, for what the catalogue does not tell.
 
     Raises
     ------
     InquiryRejected
         It is not known when anything was begun, and no room is given; shadow flags moved no real reading.
     """
-    cases = [_Case.of(study, shadow=shadow) for study in waited]
+    cases = [_Case.of(study, shadow=shadow, order=order, ai=ai) for study in waited]
     if room is None:
         if shadow:
             raise InquiryRejected("what shadow flags would have done needs readers and reading_min")
@@ -137,12 +146,19 @@ class _Case:
     began_at: datetime | None
 
     @classmethod
-    def of(cls, study: Waited, *, shadow: bool) -> _Case:
-        asked = [said for said in study.judged if (said.raises or shadow) and said.urgency in AI_TARGETS]
+    def of(
+        cls,
+        study: Waited,
+        *,
+        shadow: bool,
+        order: Mapping[OrderPriority, timedelta] = TARGETS,
+        ai: Mapping[str, timedelta] = AI_TARGETS,
+    ) -> _Case:
+        asked = [said for said in study.judged if (said.raises or shadow) and said.urgency in ai]
         wanted = (study.order_priority or OrderPriority.ROUTINE, study.manual_priority)
-        without_ai = study.due_without_ai or study.ready_at + min(TARGETS[each] for each in wanted if each)
+        without_ai = study.due_without_ai or study.ready_at + min(order[each] for each in wanted if each)
         dues = [study.due_at] if study.due_at is not None else []
-        dues += [study.ready_at + AI_TARGETS[str(said.urgency)] for said in asked if not said.raises]
+        dues += [study.ready_at + ai[str(said.urgency)] for said in asked if not said.raises]
         return cls(
             ready_at=study.ready_at,
             is_first=study.manual_priority is OrderPriority.STAT,

@@ -62,6 +62,8 @@ def test_another_day_has_nobody(client: TestClient, scene: Scene) -> None:
     "asked",
     [
         {"day": "2026-02-30"},
+        {"day": "0"},
+        {"day": "２０２６-03-01"},
         {"day": "9999-12-31"},
         {"day": "0001-01-01"},
         {"readers": 0},
