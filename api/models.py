@@ -6,7 +6,7 @@ Every step wants a named person and a reason; both go into the audit.
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from fastapi import APIRouter, Path, Query, Response
@@ -18,8 +18,8 @@ from api.document import refused
 from api.entries import as_results
 from api.errors import ParameterRejected
 from api.quarantine import Decided
-from inference import deployment
-from storage.catalog import incidents, opt_outs, permits, results
+from inference import deployment, monitoring
+from storage.catalog import cases, incidents, opt_outs, permits, results
 from storage.catalog.deployments import Mode, Status
 from storage.catalog.permits import Ground, Permit
 from storage.catalog.stops import EVERY
@@ -92,6 +92,17 @@ def one_model(context: Context, model: ModelPath) -> Response:
     card = _card(context, model)
     with context.archive.database.read() as tx:
         return as_json(_told(tx, card, context))
+
+
+@router.api_route("/models/{model}/report", methods=["GET", "HEAD"])
+def report(context: Context, model: ModelPath, weeks: Annotated[int, Query(ge=1, le=104)] = 8) -> Response:
+    """Return what a model did week by week on each scanner, and whether its scores or its input drifted."""
+    card, now = _card(context, model), context.clock()
+    since = now - max(timedelta(weeks=weeks), monitoring.WINDOW + monitoring.BASE)
+    with context.archive.database.read() as tx:
+        seen = cases.of_model(tx, card.digest, since=since)
+        verdicts = cases.verdicts(tx, card.digest)
+    return as_json(monitoring.report(card, seen, verdicts, now=now, weeks=weeks))
 
 
 @router.put("/models/{model}/status", responses=refused(409))

@@ -31,6 +31,10 @@ class Case:
     result_id: ResultId
     at: datetime
     outcome: Outcome
+    reason: str
+    """Why there is no answer, where there is none."""
+    images: int
+    """How many instances were looked at."""
     scores: Mapping[str, float]
     """By finding code; empty where the model gave no answer."""
     flagged: Mapping[str, bool]
@@ -104,6 +108,8 @@ def _as_case(row: sa.Row[Any]) -> Case:
         result_id=ResultId(row.id),
         at=row.created_at,
         outcome=Outcome(row.outcome),
+        reason=row.reason or "",
+        images=int(row.provenance.get("input_instances", 0)),
         scores={finding["code"]: finding["score"] for finding in row.findings},
         flagged={finding["code"]: finding["positive"] for finding in row.findings},
         sex=row.patient_sex or "",

@@ -182,3 +182,12 @@ def test_a_retracted_result_is_told_of_in_the_workitem_of_its_job(client: TestCl
     assert after["00741000"]["Value"] == ["COMPLETED"]
     (progress,) = after["00741002"]["Value"]
     assert progress["00741006"]["Value"] == ["The result was retracted: as agreed"]
+
+
+def test_a_report_counts_what_was_said_of_this_week_s_studies(client: TestClient, scene: Scene) -> None:
+    scene.judge(TOLD, builders.card(), FLAG)
+    told = client.get("/api/models/trial/report").json()
+    (week,) = told["weeks"]
+    assert (week["begins"], week["asked"], week["flagged"]["hits"]) == ("2026-02-23T00:00:00+00:00", 1, 1)
+    assert week["ppv"] == {"trial-finding": None}
+    assert {each["psi"] for each in told["drift"]} == {None}
