@@ -96,10 +96,22 @@ def _render(context: ApiContext, language: Language, page: int) -> Response:
         offset=listed["offset"],
         per_page=PER_PAGE,
         tag=page_tag(listed),
-        as_of=_local(now),
+        as_of=local(now),
         server=f"{context.server_name} {context.server_version}".strip(),
     )
     return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
+
+
+def render(template: str, context: ApiContext, language: Language, **shown: object) -> Response:
+    """Show another page of ours; every value that it shows is escaped."""
+    html = _environment.get_template(template).render(
+        language=language,
+        other="en" if language == "vi" else "vi",
+        as_of=local(context.clock()),
+        server=f"{context.server_name} {context.server_version}".strip(),
+        **shown,
+    )
+    return HTMLResponse(html, headers={"Content-Language": language})
 
 
 # ------------------------------------------------------------------------------------------------------ one row
@@ -120,7 +132,7 @@ def _row(entry: Entry, now: datetime, language: Language) -> dict[str, Any]:
         "description": study["study_description"] or PAGE["no_description"][language],
         "modalities": ", ".join(study["modalities"]),
         "accession": study["accession_number"] or "",
-        "received": _local(entry["received_last"]),
+        "received": local(entry["received_last"]),
         "state": words.STATES[entry["state"]][language],
         "viewer": entry["viewer"] or "",
         "revision": entry["revision"],
@@ -162,8 +174,8 @@ def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
 def _finding(finding: Entry, language: Language) -> dict[str, Any]:
     return {
         "name": finding["name"][language],
-        "score": _decimal(finding["score"], language),
-        "threshold": _decimal(finding["threshold"], language),
+        "score": decimal(finding["score"], language),
+        "threshold": decimal(finding["threshold"], language),
         "model": f"{finding['model_id']} {finding['model_version']}",
         "urgency": finding["urgency"],
         "shadow": words.SHADOW[language] if finding["shadow"] else "",
@@ -211,12 +223,14 @@ def _minutes(span: timedelta, language: Language) -> str:
     return PAGE[unit][language].format(days=days, hours=hours - 24 * days, minutes=minutes)
 
 
-def _decimal(number: float, language: Language) -> str:
+def decimal(number: float, language: Language) -> str:
+    """Return a number with two decimals, as it is written in a language."""
     text = f"{number:.2f}"
     return text.replace(".", ",") if language == "vi" else text
 
 
-def _local(time: datetime) -> str:
+def local(time: datetime) -> str:
+    """Return a moment as a clock in Viet Nam shows it."""
     return time.astimezone(LOCAL_TIME).strftime("%d/%m/%Y %H:%M")
 
 

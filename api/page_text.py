@@ -68,4 +68,5 @@ PAGE: Final[Mapping[str, Text]] = {
     "previous": Text(vi="Trang trước", en="Previous page"),
     "next": Text(vi="Trang sau", en="Next page"),
     "page": Text(vi="Trang", en="Page"),
+    "models": Text(vi="Mô hình AI", en="AI models"),
 }

@@ -15,6 +15,7 @@ from api import (
     identity,
     integrity,
     models,
+    models_page,
     page,
     priorities,
     problems,
@@ -56,7 +57,19 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
-    for module in (health, hidden, identity, integrity, quarantine, worklist, priorities, results, models, page):
+    for module in (
+        health,
+        hidden,
+        identity,
+        integrity,
+        quarantine,
+        worklist,
+        priorities,
+        results,
+        models,
+        page,
+        models_page,
+    ):
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):
         app.include_router(module.router, prefix="/dicom-web")

@@ -9,7 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from storage.archive import Archive
-from storage.catalog import jobs, studies
+from storage.catalog import jobs, local_checks, studies
+from storage.catalog import operating_points as points
 from storage.records import Outcome, TriageResult
 from tests import builders
 from tests.browser.scene import Scene, Told, finding
@@ -191,3 +192,31 @@ def test_a_report_counts_what_was_said_of_this_week_s_studies(client: TestClient
     assert (week["begins"], week["asked"], week["flagged"]["hits"]) == ("2026-02-23T00:00:00+00:00", 1, 1)
     assert week["ppv"] == {"trial-finding": None}
     assert {each["psi"] for each in told["drift"]} == {None}
+
+
+def test_the_page_tells_of_each_model_in_both_languages_and_escapes_what_people_write(
+    client: TestClient, archive: Archive, clock: builders.Clock
+) -> None:
+    shares = {"value": 0.9, "low": 0.8, "high": 0.95, "hits": 54, "of": 60}
+    figures = {"sensitivity": shares, "specificity": shares, "ppv": None, "labelled": 300}
+    with archive.database.write() as tx:
+        found = {"findings": {"trial-finding": figures}, "refused": []}
+        digest = builders.card().digest
+        local_checks.add(tx, digest, found, passed=True, by="BS. Lan", now=clock.now)
+        points.choose(tx, digest, "trial-finding", 0.125, figures={}, by="BS. Lan", now=clock.now)
+    client.post("/api/models/stop", json={"by": "BS. Lan", "reason": "<b>fire drill</b>"})
+    told = {
+        "vi": (
+            "Đang dùng (chỉ ảnh mô phỏng)",
+            "ĐANG DỪNG",
+            "độ nhạy 0,90 (0,80–0,95)",
+            "dấu hiệu thử: 0,12 (của đơn vị)",
+        ),
+        "en": ("Enabled (phantoms only)", "STOPPED", "sensitivity 0.90 (0.80–0.95)", "trial finding: 0.12 (the site"),
+    }
+    for language, words in told.items():
+        page = client.get(f"/{language}/models")
+        assert page.headers["Content-Language"] == language
+        assert [word for word in words if word not in page.text] == []
+        assert "<b>fire drill" not in page.text
+    assert 'href="/vi/models"' in client.get("/vi").text
