@@ -6,7 +6,7 @@ Every step wants a named person and a reason; both go into the audit.
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from fastapi import APIRouter, Path, Query, Response
@@ -27,8 +27,6 @@ from storage.errors import CatalogueUnknown, Rejected
 from storage.records import ResultId
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from models.contract import ModelCard
     from storage.catalog.incidents import Incident
     from storage.database import Transaction
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api", tags=["models"])
 
 _MOST_ID = 2**63 - 1
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 ModelPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 ResultPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -267,8 +266,8 @@ def record_incident(context: Context, told: IncidentTold) -> Response:
     """Record an incident, freeze the result that it is about, and tell the three due dates."""
     now = context.clock()
     known_at = told.known_at or now
-    if known_at > now:
-        raise ParameterRejected("known_at lies in the future")
+    if not _EARLIEST <= known_at <= now:
+        raise ParameterRejected("known_at lies in the future, or in another century")
     card, result = _card(context, told.model), None if told.result is None else ResultId(told.result)
     with context.archive.database.write() as tx:
         incident = deployment.record_incident(

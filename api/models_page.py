@@ -45,6 +45,7 @@ PAGE: Final[Mapping[str, Text]] = {
     "moves": Text(vi="có thể đổi thứ tự đọc", en="may move the list"),
     "moves_not": Text(vi="không đổi thứ tự đọc", en="does not move the list"),
     "stopped": Text(vi="ĐANG DỪNG: {by}: {why}", en="STOPPED: {by}: {why}"),
+    "ages": Text(vi="chỉ từ {years} tuổi", en="from {years} years on only"),
     "at_first": Text(vi="như khi cài đặt, chưa ai quyết định", en="as installed; nobody has decided yet"),
     "none": Text(vi="chưa có", en="none"),
     "phantoms": Text(vi="chỉ ảnh mô phỏng, không cần căn cứ", en="phantoms only: none needed"),
@@ -106,6 +107,7 @@ def _row(card: ModelCard, stands: Standing, language: Language) -> dict[str, Any
         "id": card.id,
         "version": card.version,
         "digest": card.digest[:12],
+        "ages": _ages(card, language),
         "label": card.label_vi if language == "vi" else card.label_en,
         "status": f"{STATUSES[kept.status][language]}{mode}",
         "moves": PAGE["moves" if stands.moves and not stop else "moves_not"][language],
@@ -117,6 +119,12 @@ def _row(card: ModelCard, stands: Standing, language: Language) -> dict[str, Any
         "thresholds": list(_thresholds(card, stands, language)),
         "check": list(_check(stands.check, language)),
     }
+
+
+def _ages(card: ModelCard, language: Language) -> str:
+    """Say from which age on a model is for, where its card does."""
+    years = getattr(card.input_rules, "min_age_years", 0)
+    return PAGE["ages"][language].format(years=years) if years else ""
 
 
 def _grounds(stands: Standing, language: Language) -> Iterable[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api import ApiContext, create_app
+from models.contract import InputRules
 from storage.archive import Archive
 from storage.catalog import jobs, local_checks, studies
 from storage.catalog import operating_points as points
@@ -220,3 +222,18 @@ def test_the_page_tells_of_each_model_in_both_languages_and_escapes_what_people_
         assert [word for word in words if word not in page.text] == []
         assert "<b>fire drill" not in page.text
     assert 'href="/vi/models"' in client.get("/vi").text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Aged(InputRules):
+    min_age_years: int = 15
+
+
+def test_a_card_that_is_for_adults_says_so_on_the_page(context: ApiContext) -> None:
+    rules = builders.card().input_rules
+    aged = _Aged(kind=rules.kind, modalities=rules.modalities, sop_class_uids=rules.sop_class_uids)
+    card = replace(builders.card(), input_rules=aged)
+    with TestClient(create_app(replace(context, cards=(card,))), base_url=context.public_base_url) as client:
+        assert "chỉ từ 15 tuổi" in client.get("/vi/models").text
+        assert "from 15 years on only" in client.get("/en/models").text
+        assert client.get("/api/models/trial").json()["input_rules"]["min_age_years"] == 15
