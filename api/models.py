@@ -16,7 +16,6 @@ from api.answers import as_json
 from api.context import ApiContext, Context
 from api.document import refused
 from api.entries import as_results
-from api.errors import ParameterRejected
 from api.quarantine import Decided
 from inference import deployment, monitoring
 from storage.catalog import cases, incidents, opt_outs, permits, results
@@ -121,13 +120,13 @@ def set_status(context: Context, model: ModelPath, told: StatusChange) -> Respon
         return as_json(_told(tx, card, context))
 
 
-@router.post("/models/stop")
+@router.post("/all-models/stop")
 def stop_all(context: Context, told: Decided) -> Response:
     """Stop every model at once, those that are installed later too; reading goes on."""
     return _stopped(context, EVERY, told)
 
 
-@router.post("/models/start")
+@router.post("/all-models/start")
 def start_all(context: Context, told: Decided) -> Response:
     """Take back the stop of every model; one that was stopped by itself stays so."""
     return _started(context, EVERY, told)
@@ -261,13 +260,13 @@ def list_incidents(context: Context) -> Response:
     return as_json({"incidents": [_of_incident(incident, context) for incident in found]})
 
 
-@router.post("/incidents")
+@router.post("/incidents", responses=refused(404, 409))
 def record_incident(context: Context, told: IncidentTold) -> Response:
     """Record an incident, freeze the result that it is about, and tell the three due dates."""
     now = context.clock()
     known_at = told.known_at or now
     if not _EARLIEST <= known_at <= now:
-        raise ParameterRejected("known_at lies in the future, or in another century")
+        raise Rejected("known_at lies in the future, or in another century")
     card, result = _card(context, told.model), None if told.result is None else ResultId(told.result)
     with context.archive.database.write() as tx:
         incident = deployment.record_incident(

@@ -70,7 +70,7 @@ def test_a_phantom_model_is_not_enabled_for_patients(client: TestClient) -> None
 
 def test_a_stop_shows_on_the_row_and_the_page_and_reading_goes_on(client: TestClient, scene: Scene) -> None:
     scene.complete(TOLD, builders.card())
-    stopped = client.post("/api/models/stop", json=SAID).json()
+    stopped = client.post("/api/all-models/stop", json=SAID).json()
     assert stopped == {"stopped": "*", "studies": 1}
     (line,) = _row(client)["coverage"]
     assert (line["coverage"], line["text"]["vi"]) == ("opted out", "Không phân tích AI")
@@ -79,7 +79,7 @@ def test_a_stop_shows_on_the_row_and_the_page_and_reading_goes_on(client: TestCl
     assert "Không phân tích AI" in page
     assert "mô hình đang dừng" in page
     assert _site(client)["stop"]["by"] == "BS. Lan"
-    assert client.post("/api/models/start", json=SAID).json()["was_stopped"] is True
+    assert client.post("/api/all-models/start", json=SAID).json()["was_stopped"] is True
     assert client.post("/api/models/trial/start", json=SAID).json()["was_stopped"] is False
 
 
@@ -169,7 +169,7 @@ def test_an_incident_freezes_the_result_and_tells_its_due_dates(client: TestClie
     (listed,) = client.get("/api/incidents").json()["incidents"]
     assert listed["frozen"]["findings"][0]["score"] == 0.9
     assert (listed["frozen"]["outcome"], listed["model_digest"]) == ("FLAGGED", builders.card().digest)
-    assert client.post("/api/incidents", json={**told, "known_at": "2027-03-01T07:00:00+00:00"}).status_code == 400
+    assert client.post("/api/incidents", json={**told, "known_at": "2027-03-01T07:00:00+00:00"}).status_code == 409
     assert client.post("/api/incidents", json={**told, "result": "0" * 32}).status_code == 404
     assert client.post(f"/api/incidents/{'0' * 32}/done", json={"duty": "notice", "by": "x"}).status_code == 404
 
@@ -206,7 +206,7 @@ def test_the_page_tells_of_each_model_in_both_languages_and_escapes_what_people_
         digest = builders.card().digest
         local_checks.add(tx, digest, found, passed=True, by="BS. Lan", now=clock.now)
         points.choose(tx, digest, "trial-finding", 0.125, figures={}, by="BS. Lan", now=clock.now)
-    client.post("/api/models/stop", json={"by": "BS. Lan", "reason": "<b>fire drill</b>"})
+    client.post("/api/all-models/stop", json={"by": "BS. Lan", "reason": "<b>fire drill</b>"})
     told = {
         "vi": (
             "Đang dùng (chỉ ảnh mô phỏng)",
