@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from api.context import ApiContext, Context
 from api.expectation import answer_of
 from api.expectation_text import EXPECTATION, FIELDS, WHO_WAITS, WRONG
-from api.page import preferred, template
+from api.page import preferred, rendered, server_of
 from inference.errors import CalculatorBusy, CalculatorLost, InquiryRejected, NothingToExpect
 from inference.inquiry import Inquiry
 
@@ -80,13 +80,13 @@ def _render(context: ApiContext, request: Request, language: Language) -> Respon
     values = {name: sent.get(name, "" if sent else field.first)[:20] for name, field in _FORM.items()}
     chosen = sent.get(_MODEL, "")
     answer, wrong = _answer(context, chosen, values, language) if sent else (None, "")
-    html = template("expectation.html").render(
-        language=language,
-        other="en" if language == "vi" else "vi",
+    return rendered(
+        "expectation.html",
+        language,
+        EXPECTATION,
         query=urlencode({name: value for name, value in {_MODEL: chosen[:200], **values}.items() if value})
         if sent
         else "",
-        text={name: said[language] for name, said in EXPECTATION.items()},
         options=[
             {"value": value, "name": name, "chosen": value == chosen}
             for value, name in _options(context.cards, language).items()
@@ -101,9 +101,8 @@ def _render(context: ApiContext, request: Request, language: Language) -> Respon
         ],
         answer=answer,
         wrong=wrong,
-        server=f"{context.server_name} {context.server_version}".strip(),
+        server=server_of(context),
     )
-    return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
 
 
 # ------------------------------------------------------------------------------------------------------ the form

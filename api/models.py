@@ -6,7 +6,7 @@ Every step wants a named person and a reason; both go into the audit.
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from fastapi import APIRouter, Path, Query, Response
@@ -16,10 +16,9 @@ from api.answers import as_json
 from api.context import ApiContext, Context
 from api.document import refused
 from api.entries import as_result
-from api.errors import ParameterRejected
 from api.quarantine import Decided
-from inference import deployment
-from storage.catalog import incidents, opt_outs, permits, results
+from inference import deployment, monitoring
+from storage.catalog import cases, incidents, opt_outs, permits, results
 from storage.catalog.deployments import Mode, Status
 from storage.catalog.permits import Ground, Permit
 from storage.catalog.stops import EVERY
@@ -27,8 +26,6 @@ from storage.errors import CatalogueUnknown, Rejected
 from storage.records import ResultId
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from models.contract import ModelCard
     from storage.catalog.incidents import Incident
     from storage.database import Transaction
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api", tags=["models"])
 
 _MOST_ID = 2**63 - 1
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 ModelPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 ResultPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -94,6 +92,17 @@ def one_model(context: Context, model: ModelPath) -> Response:
         return as_json(_told(tx, card, context))
 
 
+@router.api_route("/models/{model}/report", methods=["GET", "HEAD"])
+def report(context: Context, model: ModelPath, weeks: Annotated[int, Query(ge=1, le=104)] = 8) -> Response:
+    """Return what a model did week by week on each scanner, and whether its scores or its input drifted."""
+    card, now = _card(context, model), context.clock()
+    since = now - max(timedelta(weeks=weeks), monitoring.WINDOW + monitoring.BASE)
+    with context.archive.database.read() as tx:
+        seen = cases.of_model(tx, card.digest, since=since)
+        verdicts = cases.verdicts(tx, card.digest)
+    return as_json(monitoring.report(card, seen, verdicts, now=now, weeks=weeks))
+
+
 @router.put("/models/{model}/status", responses=refused(409))
 def set_status(context: Context, model: ModelPath, told: StatusChange) -> Response:
     """Enable a model, take it back to the shadow, or retire it; return it."""
@@ -111,13 +120,13 @@ def set_status(context: Context, model: ModelPath, told: StatusChange) -> Respon
         return as_json(_told(tx, card, context))
 
 
-@router.post("/models/stop")
+@router.post("/all-models/stop")
 def stop_all(context: Context, told: Decided) -> Response:
     """Stop every model at once, those that are installed later too; reading goes on."""
     return _stopped(context, EVERY, told)
 
 
-@router.post("/models/start")
+@router.post("/all-models/start")
 def start_all(context: Context, told: Decided) -> Response:
     """Take back the stop of every model; one that was stopped by itself stays so."""
     return _started(context, EVERY, told)
@@ -251,13 +260,13 @@ def list_incidents(context: Context) -> Response:
     return as_json({"incidents": [_of_incident(incident, context) for incident in found]})
 
 
-@router.post("/incidents")
+@router.post("/incidents", responses=refused(404, 409))
 def record_incident(context: Context, told: IncidentTold) -> Response:
     """Record an incident, freeze the result that it is about, and tell the three due dates."""
     now = context.clock()
     known_at = told.known_at or now
-    if known_at > now:
-        raise ParameterRejected("known_at lies in the future")
+    if not _EARLIEST <= known_at <= now:
+        raise Rejected("known_at lies in the future, or in another century")
     card, result = _card(context, told.model), None if told.result is None else ResultId(told.result)
     with context.archive.database.write() as tx:
         incident = deployment.record_incident(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api import words
 from api.context import ApiContext, Context
@@ -84,14 +84,9 @@ def preferred(accept_language: str) -> Language:
     return "en" if weights["en"] > weights["vi"] else "vi"
 
 
-def template(name: str) -> Template:
-    """Return a page's template."""
-    return _environment.get_template(name)
-
-
-def rendered(name: str, language: Language, said: Mapping[str, Text], **shown: object) -> Response:
+def rendered(template: str, language: Language, said: Mapping[str, Text], **shown: object) -> Response:
     """Return a page in a language."""
-    html = template(name).render(
+    html = _environment.get_template(template).render(
         language=language,
         other="en" if language == "vi" else "vi",
         text={name: words_of[language] for name, words_of in said.items()},
@@ -202,8 +197,8 @@ def _coverage(line: Entry, entry: Entry, language: Language) -> dict[str, Any]:
 def _finding(finding: Entry, language: Language) -> dict[str, Any]:
     return {
         "name": finding["name"][language],
-        "score": _decimal(finding["score"], language),
-        "threshold": _decimal(finding["threshold"], language),
+        "score": decimal(finding["score"], language),
+        "threshold": decimal(finding["threshold"], language),
         "model": f"{finding['model_id']} {finding['model_version']}",
         "urgency": finding["urgency"],
         "shadow": words.SHADOW[language] if finding["shadow"] else "",
@@ -275,13 +270,14 @@ def _minutes(span: timedelta, language: Language) -> str:
     return PAGE[unit][language].format(days=days, hours=hours - 24 * days, minutes=minutes)
 
 
-def _decimal(number: float, language: Language) -> str:
+def decimal(number: float, language: Language) -> str:
+    """Return a number with two decimals, as it is written in a language."""
     text = f"{number:.2f}"
     return text.replace(".", ",") if language == "vi" else text
 
 
 def local(time: datetime) -> str:
-    """Return a time as clocks in Viet Nam show it."""
+    """Return a moment as a clock in Viet Nam shows it."""
     return time.astimezone(LOCAL_TIME).strftime("%d/%m/%Y %H:%M")
 
 

@@ -97,6 +97,7 @@ PAGE: Final[Mapping[str, Text]] = {
     "next": Text(vi="Trang sau", en="Next page"),
     "page": Text(vi="Trang", en="Page"),
     "calculator": Text(vi="Ở đây AI sẽ thay đổi điều gì?", en="What would AI do here?"),
+    "models": Text(vi="Mô hình AI", en="AI models"),
 }
 
 TARGETS_PAGE: Final[Mapping[str, Text]] = {

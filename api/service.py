@@ -20,6 +20,7 @@ from api import (
     integrity,
     metrics,
     models,
+    models_page,
     page,
     priorities,
     problems,
@@ -90,6 +91,7 @@ def create_app(context: ApiContext) -> FastAPI:
         expectation_page,
         page,
         targets_page,
+        models_page,
     ):
         app.include_router(module.router)
     for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):

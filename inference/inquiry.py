@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from inference.errors import InquiryRejected, NothingToExpect
 from inference.expectation import HOURS_A_WEEK, Site, hourly_means
+from inference.targets import STANDARD, Targets
 from storage.records import OrderPriority
 
 if TYPE_CHECKING:
-    from inference.targets import Targets
     from models.contract import FindingSpec, ModelCard
     from storage.catalog.flow import Ready
 

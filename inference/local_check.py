@@ -87,8 +87,10 @@ def labelled(cases: Iterable[Case], truths: Mapping[str, bool], code: str, thres
     ]
 
 
-def of_verdicts(cases: Iterable[Case], verdicts: Iterable[Verdict], code: str, threshold: float) -> list[Labelled]:
-    """Return the cases that readers gave their verdict on, judged at a threshold.
+def of_verdicts(
+    cases: Iterable[Case], verdicts: Iterable[Verdict], code: str, threshold: float | None = None
+) -> list[Labelled]:
+    """Return the cases that readers gave their verdict on, judged at a threshold, or as they were shown.
 
     A reader agrees with what was shown, so the truth follows from the flag of then.
     """
@@ -97,7 +99,7 @@ def of_verdicts(cases: Iterable[Case], verdicts: Iterable[Verdict], code: str, t
         Labelled(
             case=case,
             score=case.scores[code],
-            flagged=case.scores[code] >= threshold,
+            flagged=case.flagged[code] if threshold is None else case.scores[code] >= threshold,
             truth=case.flagged[code] is said[case.result_id],
         )
         for case in cases

@@ -647,6 +647,20 @@ def models_retract(
     retract(_settings(config, data=data), result, by=by, why=why)
 
 
+@models_app.command("report")
+def models_report(
+    model: Model,
+    weeks: Annotated[int, typer.Option(help="Weeks to tell of.", min=1, max=104)] = 8,
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """Show what a model did week by week on each scanner, and what drifted; exit code 1 where anything did."""
+    from roi.model_report import report
+
+    report(_settings(config, data=data), model, weeks=weeks, as_json=json)
+
+
 @models_app.command("incident")
 def models_incident(
     model: Model,

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from storage.database import Transaction
 
 _results, _studies, _series = schema.results, schema.studies, schema.series
-_feedback = sa.table(
-    "feedback", *map(sa.column, ("result_id", "finding_code", "verdict", "actor")), sa.column("at", schema.UtcTime)
-)
-_AGREES: Final = {"agree": True, "disagree": False}
+_feedback = sa.table("feedback", *map(sa.column, ("id", "result_id", "finding_code", "verdict", "actor")))
+_AGREES: Final = {"agree": True, "disagree": False, "missed": False}
 """What a reader's verdict says of the model's; any other says nothing of who was right."""
 
 
@@ -31,6 +29,10 @@ class Case:
     result_id: ResultId
     at: datetime
     outcome: Outcome
+    reason: str
+    """Why there is no answer, where there is none."""
+    images: int
+    """How many instances were looked at."""
     scores: Mapping[str, float]
     """By finding code; empty where the model gave no answer."""
     flagged: Mapping[str, bool]
@@ -49,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a reader made of one finding of one result, the last word where there are several."""
+    """What readers made of one finding of one result: of each the last word, and of these the last."""
 
     result_id: ResultId
     finding_code: str
@@ -87,12 +89,15 @@ def verdicts(tx: Transaction, digest: str) -> list[Verdict]:
         sa.select(_feedback)
         .join(_results, _results.c.id == _feedback.c.result_id)
         .where(_results.c.model_digest == digest)
-        .order_by(_feedback.c.at)
+        .order_by(_feedback.c.id)
     )
-    last: dict[tuple[str, str], Verdict] = {}
+    of_readers: dict[tuple[str, str, str], sa.Row[Any]] = {}
     for row in tx.execute(query):
-        agrees = _AGREES.get(str(row.verdict).lower())
-        if agrees is not None:
+        of_readers[row.result_id, row.finding_code, row.actor] = row
+    last: dict[tuple[str, str], Verdict] = {}
+    for row in sorted(of_readers.values(), key=lambda row: row.id):
+        if row.verdict in _AGREES:
+            agrees = _AGREES[row.verdict]
             said = Verdict(result_id=ResultId(row.result_id), finding_code=row.finding_code, agrees=agrees)
             last[row.result_id, row.finding_code] = said
     return list(last.values())
@@ -104,6 +109,8 @@ def _as_case(row: sa.Row[Any]) -> Case:
         result_id=ResultId(row.id),
         at=row.created_at,
         outcome=Outcome(row.outcome),
+        reason=row.reason or "",
+        images=int(row.provenance.get("input_instances", 0)),
         scores={finding["code"]: finding["score"] for finding in row.findings},
         flagged={finding["code"]: finding["positive"] for finding in row.findings},
         sex=row.patient_sex or "",

@@ -22,12 +22,13 @@ from storage.records import SeriesUid, Verdict
 from storage.search import Match
 from tests.builders import Clock, header, keep
 from tests.servers.postgres import PostgresServer
+from tests.unit.inference import test_deployment
 from tests.unit.storage import test_archive, test_hiding, test_jobs, test_rejection, test_scrub
 
 pytestmark = pytest.mark.servers
 
 _FOR_SQLITE = {"test_a_failed_catalogue_is_told_to_the_sender", "test_one_bad_item_fails_only_its_own_sender"}
-for _module in (test_archive, test_hiding, test_jobs, test_rejection, test_scrub):
+for _module in (test_archive, test_deployment, test_hiding, test_jobs, test_rejection, test_scrub):
     globals().update(
         {name: test for name, test in vars(_module).items() if name.startswith("test_") and name not in _FOR_SQLITE}
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api import ApiContext, create_app
+from models.contract import InputRules
 from storage.archive import Archive
-from storage.catalog import jobs, studies
+from storage.catalog import jobs, local_checks, studies
+from storage.catalog import operating_points as points
 from storage.records import Outcome, TriageResult
 from tests import builders
 from tests.browser.scene import Scene, Told, finding
@@ -67,7 +70,7 @@ def test_a_phantom_model_is_not_enabled_for_patients(client: TestClient) -> None
 
 def test_a_stop_shows_on_the_row_and_the_page_and_reading_goes_on(client: TestClient, scene: Scene) -> None:
     scene.complete(TOLD, builders.card())
-    stopped = client.post("/api/models/stop", json=SAID).json()
+    stopped = client.post("/api/all-models/stop", json=SAID).json()
     assert stopped == {"stopped": "*", "studies": 1}
     (line,) = _row(client)["coverage"]
     assert (line["coverage"], line["text"]["vi"]) == ("opted out", "Không phân tích AI")
@@ -76,7 +79,7 @@ def test_a_stop_shows_on_the_row_and_the_page_and_reading_goes_on(client: TestCl
     assert "Không phân tích AI" in page
     assert "mô hình đang dừng" in page
     assert _site(client)["stop"]["by"] == "BS. Lan"
-    assert client.post("/api/models/start", json=SAID).json()["was_stopped"] is True
+    assert client.post("/api/all-models/start", json=SAID).json()["was_stopped"] is True
     assert client.post("/api/models/trial/start", json=SAID).json()["was_stopped"] is False
 
 
@@ -166,7 +169,7 @@ def test_an_incident_freezes_the_result_and_tells_its_due_dates(client: TestClie
     (listed,) = client.get("/api/incidents").json()["incidents"]
     assert listed["frozen"]["findings"][0]["score"] == 0.9
     assert (listed["frozen"]["outcome"], listed["model_digest"]) == ("FLAGGED", builders.card().digest)
-    assert client.post("/api/incidents", json={**told, "known_at": "2027-03-01T07:00:00+00:00"}).status_code == 400
+    assert client.post("/api/incidents", json={**told, "known_at": "2027-03-01T07:00:00+00:00"}).status_code == 409
     assert client.post("/api/incidents", json={**told, "result": "0" * 32}).status_code == 404
     assert client.post(f"/api/incidents/{'0' * 32}/done", json={"duty": "notice", "by": "x"}).status_code == 404
 
@@ -182,3 +185,55 @@ def test_a_retracted_result_is_told_of_in_the_workitem_of_its_job(client: TestCl
     assert after["00741000"]["Value"] == ["COMPLETED"]
     (progress,) = after["00741002"]["Value"]
     assert progress["00741006"]["Value"] == ["The result was retracted: as agreed"]
+
+
+def test_a_report_counts_what_was_said_of_this_week_s_studies(client: TestClient, scene: Scene) -> None:
+    scene.judge(TOLD, builders.card(), FLAG)
+    told = client.get("/api/models/trial/report").json()
+    (week,) = told["weeks"]
+    assert (week["begins"], week["asked"], week["flagged"]["hits"]) == ("2026-02-23T00:00:00+00:00", 1, 1)
+    assert week["ppv"] == {"trial-finding": None}
+    assert {each["psi"] for each in told["drift"]} == {None}
+
+
+def test_the_page_tells_of_each_model_in_both_languages_and_escapes_what_people_write(
+    client: TestClient, archive: Archive, clock: builders.Clock
+) -> None:
+    shares = {"value": 0.9, "low": 0.8, "high": 0.95, "hits": 54, "of": 60}
+    figures = {"sensitivity": shares, "specificity": shares, "ppv": None, "labelled": 300}
+    with archive.database.write() as tx:
+        found = {"findings": {"trial-finding": figures}, "refused": []}
+        digest = builders.card().digest
+        local_checks.add(tx, digest, found, passed=True, by="BS. Lan", now=clock.now)
+        points.choose(tx, digest, "trial-finding", 0.125, figures={}, by="BS. Lan", now=clock.now)
+    client.post("/api/all-models/stop", json={"by": "BS. Lan", "reason": "<b>fire drill</b>"})
+    told = {
+        "vi": (
+            "Đang dùng (chỉ ảnh mô phỏng)",
+            "ĐANG DỪNG",
+            "độ nhạy 0,90 (0,80–0,95)",
+            "dấu hiệu thử: 0,12 (của đơn vị)",
+        ),
+        "en": ("Enabled (phantoms only)", "STOPPED", "sensitivity 0.90 (0.80–0.95)", "trial finding: 0.12 (the site"),
+    }
+    for language, words in told.items():
+        page = client.get(f"/{language}/models")
+        assert page.headers["Content-Language"] == language
+        assert [word for word in words if word not in page.text] == []
+        assert "<b>fire drill" not in page.text
+    assert 'href="/vi/models"' in client.get("/vi").text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Aged(InputRules):
+    min_age_years: int = 15
+
+
+def test_a_card_that_is_for_adults_says_so_on_the_page(context: ApiContext) -> None:
+    rules = builders.card().input_rules
+    aged = _Aged(kind=rules.kind, modalities=rules.modalities, sop_class_uids=rules.sop_class_uids)
+    card = replace(builders.card(), input_rules=aged)
+    with TestClient(create_app(replace(context, cards=(card,))), base_url=context.public_base_url) as client:
+        assert "chỉ từ 15 tuổi" in client.get("/vi/models").text
+        assert "from 15 years on only" in client.get("/en/models").text
+        assert client.get("/api/models/trial").json()["input_rules"]["min_age_years"] == 15

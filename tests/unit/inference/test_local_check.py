@@ -27,6 +27,8 @@ def _case(number: int, score: float | None, **facts) -> Case:
         "outcome": Outcome.NOT_SUITABLE if score is None else Outcome.FLAGGED if flagged else Outcome.NOT_FLAGGED,
         "scores": {} if score is None else {CODE: score},
         "flagged": {} if score is None else {CODE: flagged},
+        "reason": "" if score is not None else "too_few_slices",
+        "images": 32,
         "sex": "F",
         "birth_date": "19800101",
         "study_date": "20260301",

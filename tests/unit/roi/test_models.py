@@ -201,3 +201,13 @@ def test_an_incident_prints_its_three_due_dates(site: Archive) -> None:
     assert MODEL in _go(_roi(site, "incidents")).stdout
     with pytest.raises(SettingWrong, match="future"):
         _go(_roi(site, *told[:-1], "2199-01-01T00:00"))
+
+
+def test_a_report_tells_the_weeks_and_says_what_is_too_few_to_say(judged: Archive, monkeypatch) -> None:
+    monkeypatch.setattr("roi.model_report.utc_now", lambda: builders.START + timedelta(days=1))
+    said = _go(_roi(judged, "report", MODEL)).stdout
+    assert "2026-02-23" in said
+    assert "240" in said
+    assert "score of trial-finding: 240 cases, 0 in the base: too few to say" in said
+    told = json.loads(_go(_roi(judged, "report", MODEL, "--json")).stdout)
+    assert told["weeks"][0]["flagged"]["hits"] == 56
