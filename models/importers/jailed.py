@@ -33,6 +33,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, object]:
     work = getattr(import_module(module), name)
     walls.die_with_parent()
     standing = {"network-namespace": walls.leave_the_network()}
+    walls.drop_capabilities()
     standing["landlock"] = walls.keep_to_files(read=_readable(), write=scratch)
     for library in request["libraries"]:
         import_module(library)

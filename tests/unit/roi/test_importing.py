@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models import registry
+from roi import compose
 from roi.cli import app
 from roi.settings import read_settings
 from tests.unit.models.importers import layouts
@@ -53,6 +54,10 @@ def test_an_imported_model_is_listed_and_shown_with_its_origin(imported: Path) -
 def test_roles_of_this_data_folder_know_it(imported: Path) -> None:
     settings = read_settings(data=imported)
     assert "torchxrayvision-rsna" in {card.id for card in registry.cards(settings.models_folder)}
+    with compose.worker(settings) as worker, compose.api_context(settings) as context:
+        assert "torchxrayvision-rsna" in worker._cards
+        assert worker._model._setup.imported == settings.models_folder
+        assert context.card("torchxrayvision-rsna").origin == "imported"
 
 
 def test_the_same_name_is_not_imported_twice(imported: Path, tmp_path: Path) -> None:

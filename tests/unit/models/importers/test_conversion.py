@@ -16,7 +16,7 @@ from models import golden, registry
 from models.chains import prepare
 from models.contract import Radiograph
 from models.errors import ImportRefused, ModelError, NetworkRefused, WeightsCorrupt
-from models.importers import contract, fetch, jail
+from models.importers import contract, jail
 from models.importers.conversion import Wanted, import_model
 from models.importers.recipes import torchxrayvision
 from tests.unit.models.importers import layouts
@@ -389,17 +389,3 @@ def test_a_description_says_what_it_may_and_nothing_else(tmp_path, open_jail, ch
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(ImportRefused, match=said):
         import_model(wanted(bundle(tmp_path, small()), "monai-bundle:small", about=path), tmp_path / "models")
-
-
-# ------------------------------------------------------------------------------------------------------ addresses
-@pytest.mark.parametrize("source", ["http://127.0.0.1/x", "ftp://127.0.0.1/x", "file:///etc/passwd"])
-def test_only_a_file_or_an_https_address_is_a_source(tmp_path, source):
-    with pytest.raises(ImportRefused, match="not from"):
-        fetch.bring(source, "0" * 64, tmp_path / "here")
-
-
-def test_what_cannot_be_had_is_said_without_the_rest_of_the_address(tmp_path):
-    for source in (str(tmp_path / "nowhere"), "https://127.0.0.1:1/model.pt?token=secret"):
-        with pytest.raises(ImportRefused, match="does not give the file") as refused:
-            fetch.bring(source, "0" * 64, tmp_path / "here")
-        assert "secret" not in str(refused.value)

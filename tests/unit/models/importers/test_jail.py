@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -70,8 +71,9 @@ def test_files_outside_the_scratch_folder_are_neither_read_nor_written(scratch, 
     _needs(scratch, "landlock")
     secret = tmp_path / "secret"
     secret.write_text("a patient")
-    with pytest.raises(ImportRefused, match="PermissionError"):
-        locked("read_file", scratch, path=str(secret))
+    for path in (secret, f"/proc/{os.getpid()}/environ", "/etc/passwd"):
+        with pytest.raises(ImportRefused, match="PermissionError"):
+            locked("read_file", scratch, path=str(path))
     with pytest.raises(ImportRefused, match="PermissionError"):
         locked("write_file", scratch, path=str(tmp_path / "made"))
     assert not (tmp_path / "made").exists()
