@@ -14,7 +14,7 @@ PACKAGES = ("api", "imaging", "inference", "models", "pacs_gateway", "roi", "sto
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
 )
-AUDITED = {"removed", "quarantined", "identity-reconciled", "set-priority", "peer-added", "peer-removed"}
+AUDITED = {"asked-rerun", "removed", "quarantined", "identity-reconciled", "set-priority", "peer-added", "peer-removed"}
 """Actions of the audit, which is not the log."""
 
 
