@@ -56,7 +56,7 @@ def annotated(image: Shown, header: Dataset, kinds: Iterable[str]) -> Shown:
         for number, line in enumerate(lines[kind]):
             pen.text(
                 (4, starts[kind] + number * step),
-                writable(line, size),
+                writable(line),
                 fill=_white(sheet),
                 font=font(size),
                 stroke_width=1,

@@ -307,7 +307,7 @@ class _Sheet:
             return
         size = min(max(height, _LETTERS[0]), _LETTERS[1])
         for number, line in enumerate(lines):
-            pen.text((start[0], start[1] + number * size * 1.2), writable(line, size), fill=ink, font=font(size))
+            pen.text((start[0], start[1] + number * size * 1.2), writable(line), fill=ink, font=font(size))
 
 
 _CLOCKWISE: Final = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from highdicom.sc import SCImage
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from imaging.lettering import font
 from inference.reports.told import Told, finished
 
 FORM: Final = "sc"
@@ -20,7 +19,6 @@ DESCRIPTION: Final = "preview (not diagnostic)"
 
 _SMALLEST: Final = 512
 """Pixels of the shorter side: a small picture is enlarged, so that the banner can be read."""
-_FONT: Final = files("inference.reports") / "fonts" / "DejaVuSans-latin.ttf"
 _YELLOW: Final = (255, 221, 0)
 _DARK: Final = (0, 0, 0)
 
@@ -79,22 +77,17 @@ def with_banner(picture: npt.NDArray[np.uint8], lines: list[str]) -> npt.NDArray
     factor = max(1, -(-_SMALLEST // min(picture.shape[:2])))
     image = Image.fromarray(picture.repeat(factor, axis=0).repeat(factor, axis=1))
     size = _fitting(lines, image.width)
-    font = _font(size)
+    letters = font(size)
     band = Image.new("RGB", (image.width, round(size * (1.35 * len(lines) + 0.5))), _DARK)
     draw = ImageDraw.Draw(band)
     for number, line in enumerate(lines):
-        draw.text((size * 0.4, size * (0.25 + 1.35 * number)), line, fill=_YELLOW, font=font)
+        draw.text((size * 0.4, size * (0.25 + 1.35 * number)), line, fill=_YELLOW, font=letters)
     return np.concatenate([np.asarray(band), np.asarray(image)])
-
-
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    """Return our own font: the same letters, those of Vietnamese among them, on every machine."""
-    return ImageFont.truetype(io.BytesIO(_FONT.read_bytes()), size)
 
 
 def _fitting(lines: list[str], width: int) -> float:
     """Return the largest size of the font, within reason, at which every line is as wide as the picture at most."""
-    unit = max(_font(100).getlength(line) for line in lines) / 100
+    unit = max(font(100).getlength(line) for line in lines) / 100
     return max(8.0, min(width / 24, (width * 0.97) / (unit + 0.8)))
 
 

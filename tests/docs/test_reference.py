@@ -17,7 +17,7 @@ SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
 )
 AUDITED = {"removed", "quarantined", "identity-reconciled", "set-priority", "peer-added", "peer-removed"}
-AUDITED |= {"priority-changed", "targets-changed", "feedback-given"}
+AUDITED |= {"priority-changed", "targets-changed", "feedback-given", "asked-rerun"}
 AUDITED |= {
     "model-introduced",
     "model-stopped",

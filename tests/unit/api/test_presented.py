@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from imaging.lettering import plain
+from imaging.lettering import writable
 from tests import builders
 from tests.servers.dcmtk import dcmtk
 from tests.unit.api import requests
@@ -254,9 +254,10 @@ def test_a_drawing_turns_with_the_image_and_its_words_stay_upright(client: TestC
     assert np.ptp(lit[:, 1]) > 2 * np.ptp(lit[:, 0])  # wider than high: a line of letters
 
 
-def test_letters_that_a_font_lacks_are_written_without_their_marks() -> None:
-    assert plain("Nguyễn Thị Đặng ƯỢỆ") == "Nguyen Thi Dang UOE"
-    assert plain("山田 Yamada") == "?? Yamada"
+def test_letters_that_the_font_lacks_are_question_marks_and_vietnamese_is_whole() -> None:
+    every = "Nguyễn Thị Đặng ƯỢỆ ằẳẵặ ấầẩẫậ ứừửữự ýỳỷỹỵ 0123456789 (kV)"
+    assert writable(every) == every
+    assert writable("山田 Yamada\n") == "?? Yamada?"
 
 
 # ----------------------------------------------------------------------------------------------------- what it names

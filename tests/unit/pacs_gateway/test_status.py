@@ -25,6 +25,7 @@ def test_every_verdict_has_a_status() -> None:
         Verdict.OTHER_SYNTAX: 0x0000,
         Verdict.CONFLICT: 0x0111,
         Verdict.HIDDEN: 0x0000,
+        Verdict.STUDY_GONE: 0x0110,
     }
 
 
