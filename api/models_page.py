@@ -118,7 +118,7 @@ def _row(card: ModelCard, stands: Standing, language: Language) -> dict[str, Any
 
 def _ages(card: ModelCard, language: Language) -> str:
     """Say from which age on a model is for, where its card does."""
-    years = getattr(card.input_rules, "min_age_years", 0)
+    years = card.input_rules.min_age_years
     return PAGE["ages"][language].format(years=years) if years else ""
 
 

@@ -12,6 +12,7 @@ from api.answers import as_json
 from api.context import Context
 from api.errors import ParameterRejected
 from api.words import LOCAL_TIME, Text
+from inference import targets
 from inference.replay import MOST, Replay, Room, day_of, replay
 from storage.catalog import flow
 
@@ -65,10 +66,11 @@ def replay_of(
     room = None if readers is None or reading_min is None else Room(readers=readers, reading_min=reading_min)
     since, until = day_of(_as_day(day), LOCAL_TIME)
     with context.archive.database.read() as tx:
-        waited = flow.waited_between(tx, since, until, limit=MOST + 1)
+        waited, set_here = flow.waited_between(tx, since, until, limit=MOST + 1), targets.current(tx)
     if len(waited) > MOST:
         raise ParameterRejected(f"day: more than {MOST} studies became ready on it")
-    return as_json(told(replay(waited, since=since, until=until, room=room, shadow=shadow), shadow=shadow))
+    found = replay(waited, since=since, until=until, room=room, shadow=shadow, targets=set_here)
+    return as_json(told(found, shadow=shadow))
 
 
 def _as_day(text: str) -> date:

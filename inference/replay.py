@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from inference.errors import InquiryRejected
-from inference.priority import AI_TARGETS, TARGETS
+from inference.targets import STANDARD, Targets
 from inference.waterfall import quantile
 from storage.records import OrderPriority, Outcome
 
@@ -88,8 +88,7 @@ def replay(
     until: datetime,
     room: Room | None,
     shadow: bool = False,
-    order: Mapping[OrderPriority, timedelta] = TARGETS,
-    ai: Mapping[str, timedelta] = AI_TARGETS,
+    targets: Targets = STANDARD,
 ) -> Replay:
     """Read a day again.
 
@@ -101,15 +100,15 @@ def replay(
         Readers that are assumed; None to take the moments at which reading really began.
     shadow
         Whether flags that may not move the list count as if they might: what enabling their model would have done.
-    order, ai
-        The site's targets by class, for what the catalogue does not tell.
+    targets
+        The site's, by class, for what the catalogue does not tell.
 
     Raises
     ------
     InquiryRejected
         It is not known when anything was begun, and no room is given; shadow flags moved no real reading.
     """
-    cases = [_Case.of(study, shadow=shadow, order=order, ai=ai) for study in waited]
+    cases = [_Case.of(study, shadow=shadow, targets=targets) for study in waited]
     if room is None:
         if shadow:
             raise InquiryRejected("what shadow flags would have done needs readers and reading_min")
@@ -151,14 +150,13 @@ class _Case:
         study: Waited,
         *,
         shadow: bool,
-        order: Mapping[OrderPriority, timedelta] = TARGETS,
-        ai: Mapping[str, timedelta] = AI_TARGETS,
+        targets: Targets,
     ) -> _Case:
-        asked = [said for said in study.judged if (said.raises or shadow) and said.urgency in ai]
+        asked = [said for said in study.judged if (said.raises or shadow) and said.urgency in targets.ai]
         wanted = (study.order_priority or OrderPriority.ROUTINE, study.manual_priority)
-        without_ai = study.due_without_ai or study.ready_at + min(order[each] for each in wanted if each)
+        without_ai = study.due_without_ai or study.ready_at + min(targets.order[each] for each in wanted if each)
         dues = [study.due_at] if study.due_at is not None else []
-        dues += [study.ready_at + ai[str(said.urgency)] for said in asked if not said.raises]
+        dues += [study.ready_at + targets.ai[str(said.urgency)] for said in asked if not said.raises]
         return cls(
             ready_at=study.ready_at,
             is_first=study.manual_priority is OrderPriority.STAT,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.replay import GROUP_NAMES, told
+from inference import targets
 from inference.replay import MOST, Replay, Room, day_of, replay
 from roi.compose import open_database
 from roi.errors import SettingWrong
@@ -27,10 +28,10 @@ def replay_day(settings: Settings, day: datetime, *, room: Room | None, shadow: 
     zone = utc_now().astimezone().tzinfo
     since, until = day_of(date(day.year, day.month, day.day), zone or utc_now().tzinfo)  # type: ignore[arg-type]
     with closing(open_database(settings)) as database, database.read() as tx:
-        waited = flow.waited_between(tx, since, until, limit=MOST + 1)
+        waited, set_here = flow.waited_between(tx, since, until, limit=MOST + 1), targets.current(tx)
     if len(waited) > MOST:
         raise SettingWrong(f"more than {MOST} studies became ready on that day")
-    found = replay(waited, since=since, until=until, room=room, shadow=shadow)
+    found = replay(waited, since=since, until=until, room=room, shadow=shadow, targets=set_here)
     answer = told(found, shadow=shadow)
     if as_json:
         sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")

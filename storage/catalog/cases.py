@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from storage.database import Transaction
 
 _results, _studies, _series = schema.results, schema.studies, schema.series
-_feedback = sa.table("feedback", *map(sa.column, ("id", "result_id", "finding_code", "verdict", "actor")))
+_feedback = schema.feedback
 _AGREES: Final = {"agree": True, "disagree": False, "missed": False}
 """What a reader's verdict says of the model's; any other says nothing of who was right."""
 
@@ -82,9 +82,7 @@ def of_model(tx: Transaction, digest: str, *, since: datetime | None = None) -> 
 
 
 def verdicts(tx: Transaction, digest: str) -> list[Verdict]:
-    """Return what readers made of a model's findings; nothing where no reader was asked yet."""
-    if not sa.inspect(tx).has_table("feedback"):
-        return []
+    """Return what readers made of a model's findings."""
     query = (
         sa.select(_feedback)
         .join(_results, _results.c.id == _feedback.c.result_id)

@@ -54,10 +54,10 @@ class Tally:
 
 
 MARKS: Final[Mapping[str, Callable[[StudyRecord, ResultRecord], bool]]] = {
-    "provisional": lambda _, result: bool(getattr(result, "provisional", False)),
+    "provisional": lambda _, result: result.provisional is not None,
     "shadow": lambda _, result: not result.result.raises,
     "superseded": lambda study, result: result.superseded_by is not None or result.revision < study.revision,
-    "retracted": lambda _, result: getattr(result, "retracted_at", None) is not None,
+    "retracted": lambda _, result: result.retracted_at is not None,
 }
 """What may be said of a result beside its state; any of them, none of them."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import readers, studies
+from storage.catalog import studies
 from storage.records import OrderPriority, Outcome
 
 if TYPE_CHECKING:
@@ -65,19 +65,17 @@ class Waited:
     """What models said of it, oldest first, as far as it holds."""
 
 
-_ASKED = ("id", "ready_at", "due_at", "order_priority", "manual_priority")
+_ASKED = (
+    *("id", "ready_at", "due_at", "due_without_ai", "order_priority", "manual_priority"),
+    *("opened_at", "reported_at"),
+)
 
 
 def waited_between(tx: Transaction, since: datetime, until: datetime, *, limit: int = MOST) -> list[Waited]:
     """Return the studies that became ready at `since` or later and before `until`, oldest first."""
     between = (_studies.c.ready_at >= since, _studies.c.ready_at < until, studies.IN_SIGHT)
-    of_reader = (
-        readers.OPENED.label("opened_at"),
-        readers.REPORTED.label("reported_at"),
-        readers.DUE_WITHOUT_AI.label("due_without_ai"),
-    )
     query = (
-        sa.select(*(_studies.c[name] for name in _ASKED), *of_reader)
+        sa.select(*(_studies.c[name] for name in _ASKED))
         .where(*between)
         .order_by(_studies.c.ready_at, _studies.c.id)
         .limit(limit)
