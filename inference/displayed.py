@@ -111,7 +111,7 @@ def _looked_up(values: npt.NDArray[Any], table: Dataset, data_set: Dataset) -> F
     else:
         entries = np.asarray(told)
     places = np.clip(np.floor(values.astype(np.float64)) - first, 0, len(entries) - 1).astype(np.intp)
-    return entries[places].astype(np.float32)
+    return np.asarray(entries[places], dtype=np.float32)
 
 
 # ------------------------------------------------------------------------------------------------ borders
