@@ -19,6 +19,9 @@ __all__ = ["Upright", "consider_image"]
 
 _CHEST = ("CHEST", "THORAX", "LUNG", "NGUC", "PHOI")
 _LATERAL = frozenset({"LL", "RL", "LAT", "LATERAL", "LLD", "RLD"})
+_HUMAN = frozenset({"HUMAN", "HOMO SAPIENS"})
+_HUMAN_CODES = frozenset({"337915000", "L-85B00"})
+"""Homo sapiens in SNOMED CT and, of old, in SNOMED RT."""
 _WEIGHTS = {"PA": 1.0, "AP": 0.9, "": 0.8}
 """How much an image of each view is wanted; the least where only the pixels tell that it is frontal."""
 
@@ -48,7 +51,7 @@ def _judge_header(head: Dataset) -> tuple[str, str]:
     """Give view and body part as far as the header tells them."""
     if first_text(head, "PresentationIntentType") == "FOR PROCESSING":
         raise NotSuitable("for_processing")
-    if head.get("PatientSpeciesDescription") or head.get("PatientSpeciesCodeSequence"):
+    if not _is_human(head):
         raise NotSuitable("not_human")
     part = first_text(head, "BodyPartExamined").upper()
     if part and not any(word in part for word in _CHEST):
@@ -57,3 +60,10 @@ def _judge_header(head: Dataset) -> tuple[str, str]:
     if view in _LATERAL:
         raise NotSuitable("view_lateral")
     return view if view in _WEIGHTS else "", part
+
+
+def _is_human(head: Dataset) -> bool:
+    """Tell whether (0010,2201), (0010,2202) Patient Species name a person; they are absent for nearly every person."""
+    described = first_text(head, "PatientSpeciesDescription").upper()
+    codes = {first_text(item, "CodeValue") for item in head.get("PatientSpeciesCodeSequence") or ()}
+    return (not described or described in _HUMAN) and codes <= _HUMAN_CODES

@@ -95,7 +95,7 @@ def read_slices(instances: Sequence[InstanceRecord], objects: ObjectStore) -> li
     Raises
     ------
     NotSuitable
-        ``decode_error``: a header does not parse.
+        ``decode_error``: a header does not parse; ``multi_frame``: its frames are not told apart.
     """
     with ThreadPoolExecutor(READERS) as pool:
         heads = list(pool.map(lambda instance: read_head(instance, objects), instances))
@@ -132,7 +132,11 @@ def _parsed(content: bytes) -> Dataset | None:
 
 
 def _parse(buffer: io.BytesIO) -> Dataset:
-    return pydicom.dcmread(buffer, stop_before_pixels=True, specific_tags=list(_TAGS))
+    """Parse a header with every value in it: pydicom would else find out at first use that one is malformed."""
+    head = pydicom.dcmread(buffer, stop_before_pixels=True, specific_tags=list(_TAGS))
+    for _ in head.iterall():
+        pass
+    return head
 
 
 # ------------------------------------------------------------------------------------------------ functional groups
@@ -149,6 +153,8 @@ def functional(head: Dataset, frame: int, name: str) -> Dataset:
 
 def _images(instance: InstanceRecord, head: Dataset) -> Iterator[Slice]:
     if "PerFrameFunctionalGroupsSequence" not in head:
+        if (instance.number_of_frames or 1) > 1:
+            raise NotSuitable("multi_frame", "frames without functional groups have no place")
         yield _single(instance, head)
         return
     for frame in range(instance.number_of_frames or len(head.PerFrameFunctionalGroupsSequence)):

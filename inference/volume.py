@@ -37,7 +37,7 @@ def load_volume(selected: Selected, objects: ObjectStore) -> Volume:
     Raises
     ------
     NotSuitable
-        ``decode_error``, ``mixed_matrix`` or ``no_geometry``.
+        ``decode_error``, ``not_grayscale``, ``mixed_matrix`` or ``no_geometry``.
     """
     images = selected.images
     with ThreadPoolExecutor(READERS) as pool:
@@ -89,6 +89,8 @@ def _hounsfield(data_set: Dataset, frame: int | None) -> Floats:
         padding = is_padding(data_set, stored)
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
+    if stored.ndim != 2:
+        raise NotSuitable("not_grayscale")
     hounsfield = stored.astype(np.float32)
     hounsfield *= np.float32(slope)
     hounsfield += np.float32(intercept)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR
-from models.reference.recipes import Recipe
+from models.reference.recipes import RECIPES, Recipe
+from models.weights import weights_path
 
 PAGES = Path(__file__).parents[2] / "docs" / "models"
 
@@ -119,3 +121,54 @@ def _training(recipe: Recipe, note: Figures) -> str:
         f"{note['samples']} samples, {rounds} rounds; {minutes:.0f} minutes on {note['cores']} CPU "
         f"core(s) shared with other work{processor}."
     )
+
+
+# ------------------------------------------------------------------ known inputs
+
+
+def write_known_inputs() -> None:
+    """Write `docs/models/known-inputs.md` from what lies beside the weights."""
+    (PAGES / "known-inputs.md").write_text(known_inputs_page())
+
+
+def known_inputs_page() -> str:
+    """Give the page as Markdown."""
+    parts = ["# Known inputs", ABOUT_KNOWN]
+    for name in sorted(RECIPES):
+        path = weights_path(name).with_suffix(".known.json")
+        parts += [f"## {name}", _known(json.loads(path.read_text())) if path.exists() else NOT_FITTED]
+    return "\n\n".join(parts) + "\n"
+
+
+ABOUT_KNOWN = (
+    "A network scores anything: a hand, a dog, noise. So each model keeps what accepted inputs look like to it, and "
+    "an input that lies farther off than 99 of 100 accepted ones gets no answer but the reason `ood`, with its "
+    "distance.\n\n"
+    "What is compared are the features before the last layer, from the same pass that scores. The distance is "
+    "Mahalanobis' on at most 64 principal components, squared, under a covariance shrunk after Ledoit and Wolf; of a "
+    "stack it is the median over its items. The statistics lie beside the weights, and the card names their "
+    "SHA-256.\n\n"
+    "Figures are written by `python -m models.reference.known_inputs NAME`; none is typed by hand. Intervals are "
+    "95 %, Wilson. `base` are held-out phantoms like those the model was trained on: about one in a hundred is "
+    "refused, which is the price. The shifted domains are drawn otherwise, and the model is worse on them. Wrong "
+    "inputs are shown to the network without the gates before it."
+)
+
+
+NOT_FITTED = "Nothing was fitted yet, so this model refuses nothing as `ood`; the gates before it hold."
+
+
+def _known(told: Figures) -> str:
+    figures = told["figures"]
+    head = "| input | refused | share | distance: least, median, most |\n| --- | --- | --- | --- |"
+    rows = [_refused(f"held-out phantoms, {domain}", one) for domain, one in figures["good"].items()]
+    rows += [_refused(kind, one) for kind, one in figures["wrong"].items()]
+    about = f"Known: {told['dataset']}. Threshold: {told['threshold']:.1f}."
+    return f"{about}\n\n" + ("\n".join([head, *rows]) if rows else "Nothing was counted with these statistics yet.")
+
+
+def _refused(what: str, one: Figures) -> str:
+    low, high = (100 * at for at in one["interval"])
+    share = f"{100 * one['refused'] / one['of']:.1f} % ({low:.1f} to {high:.1f})"
+    least, median, most = one["distance"]
+    return f"| {what} | {one['refused']} of {one['of']} | {share} | {least:.0f}, {median:.0f}, {most:.0f} |"

@@ -30,12 +30,13 @@ def read_labelled(folder: Path) -> tuple[list[Radiograph], list[frozenset[str]]]
     images, labels = [], []
     with (folder / "labels.csv").open(newline="") as table:
         for row in csv.DictReader(table):
-            images.append(_read_image(folder / row["file"], row["view"]))
+            images.append(read_image(folder / row["file"], row["view"]))
             labels.append(frozenset(row["finding_labels"].split("|")))
     return images, labels
 
 
-def _read_image(path: Path, view: str) -> Radiograph:
+def read_image(path: Path, view: str | None = None) -> Radiograph:
+    """Give one PNG file as a radiograph."""
     grey = imagecodecs.png_decode(path.read_bytes())
     grey = grey[..., 0] if grey.ndim == 3 else grey
     pixels = grey.astype(np.float32) / np.float32(np.iinfo(grey.dtype).max)

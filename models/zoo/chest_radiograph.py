@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.cards import model_digest, read_evidence
+from models.cards import model_digest, read_evidence, read_known_inputs
 from models.contract import FindingSpec, InputRules, ModelCard, TriageModel, Urgency
 from models.network_model import NetworkModel
 from models.networks import small_densenet
+from models.ood import load_known
 from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT, SOURCE
 from models.reference.recipes import CHEST
 from models.weights import load_weights, weights_path
 
 _EVIDENCE = read_evidence(weights_path(CHEST.name).with_suffix(".json"))
+
+_KNOWN = read_known_inputs(weights_path(CHEST.name).with_suffix(".known.json"))
 
 _NAMES = (
     ("phantom-pneumothorax", "phantom pneumothorax", "tràn khí màng phổi trên ảnh mô phỏng", Urgency.CRITICAL),
@@ -28,7 +31,7 @@ _FINDINGS = tuple(
 CARD = ModelCard(
     id=CHEST.name,
     version="1",
-    digest=model_digest(_EVIDENCE.weights_sha256, CHEST.chain, _FINDINGS),
+    digest=model_digest(_EVIDENCE.weights_sha256, CHEST.chain, _FINDINGS, _KNOWN),
     title="REFERENCE-PHANTOM-CHEST-1",
     intended_use="Shows the whole path from a received chest radiograph to a moved reading list, on drawn chests.",
     not_for=NOT_FOR,
@@ -39,6 +42,7 @@ CARD = ModelCard(
         kind="radiograph",
         modalities=("DX", "CR"),
         sop_class_uids=("1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1"),
+        min_age_years=15,
     ),
     findings=_FINDINGS,
     weights_sha256=_EVIDENCE.weights_sha256,
@@ -47,6 +51,7 @@ CARD = ModelCard(
     limits=LIMITS,
     raises_only_uid_root=PHANTOM_UID_ROOT,
     source=SOURCE,
+    known_inputs=_KNOWN,
     expected_seconds=1.0,
 )
 
@@ -55,4 +60,5 @@ def load(device: str, weights: Path) -> TriageModel:
     """Give the model on `device`, its weights already verified."""
     network = small_densenet(channels=CHEST.channels, findings=len(CHEST.findings))
     load_weights(network, weights)
-    return NetworkModel(card=CARD, chain=CHEST.chain, network=network.eval().to(device), device=device)
+    known = load_known(weights_path(CHEST.name).with_name(_KNOWN.file), _KNOWN)
+    return NetworkModel(card=CARD, chain=CHEST.chain, network=network.eval().to(device), device=device, known=known)

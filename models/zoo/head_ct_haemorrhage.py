@@ -42,6 +42,7 @@ CARD = ModelCard(
         max_slices=600,
         slice_step_mm=(0.5, 6.0),
         coverage_mm=(90.0, 250.0),
+        tissue_mode_hu=(15.0, 50.0),
     ),
     findings=_FINDINGS,
     weights_sha256=_EVIDENCE.weights_sha256,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from models.reference.cases import chest_radiograph, head_volume, standard_posit
 from models.reference.chest import draw_chest
 from models.reference.dicom import PHANTOM_UID_ROOT
 from models.reference.head import draw_head, make_plain
+from models.weights import sha256_of
 
 pytest.importorskip("torch", reason="running a network needs the extra `ai`")
 
@@ -21,6 +22,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
+KNOWING = pytest.mark.parametrize(
+    "card", [card for card in registry.cards() if card.known_inputs is not None], ids=lambda card: card.id
+)
 EVERY = pytest.mark.parametrize("card", registry.cards(), ids=lambda card: card.id)
 
 
@@ -39,7 +43,7 @@ def golden_input(card, seed):
 @EVERY
 def test_a_card_leaves_nothing_unsaid(card):
     for field in fields(card):
-        if field.name != "raises_only_uid_root":
+        if field.name not in {"raises_only_uid_root", "known_inputs"}:
             assert getattr(card, field.name) not in ("", None, (), {}), field.name
     assert len(card.digest) == len(card.weights_sha256) == 64
     assert len({finding.code for finding in card.findings}) == len(card.findings)
@@ -105,6 +109,36 @@ def test_the_golden_inputs_score_what_evaluation_saw(card, loaded):
 @EVERY
 def test_the_golden_vectors_are_those_that_lie_beside_the_weights(card, loaded):
     golden.replay(loaded[card.id], registry.golden_of(card))
+
+
+@KNOWING
+def test_the_model_knows_drawings_like_those_it_was_trained_on_and_no_noise(card, loaded):
+    for seed in card.evidence["golden"]["seeds"]:
+        assert loaded[card.id].predict(golden_input(card, seed)).distance <= card.known_inputs.threshold
+    image = golden_input(card, 11)
+    noise = np.random.default_rng(0).random((image.voxels if isinstance(image, Volume) else image.pixels).shape)
+    changed = {"voxels": (noise * 2000 - 1000)} if isinstance(image, Volume) else {"pixels": noise}
+    strange = replace(image, **{name: values.astype(np.float32) for name, values in changed.items()})
+    assert loaded[card.id].predict(strange).distance > 2 * card.known_inputs.threshold
+
+
+@KNOWING
+def test_the_features_come_out_of_the_pass_that_scores(card, loaded):
+    model = loaded[card.id]
+    passes = []
+    counting = model.network.register_forward_hook(lambda *_: passes.append(1))
+    prediction = model.predict(golden_input(card, 11))
+    counting.remove()
+    assert prediction.distance is not None
+    assert len(passes) == (2 if model.chain.mirrored else 1)
+    assert replace(model, known=None).predict(golden_input(card, 11)) == replace(prediction, distance=None)
+
+
+@KNOWING
+def test_the_statistics_lie_beside_the_weights_and_are_small(card):
+    path = registry.weights_of(card).with_name(card.known_inputs.file)
+    assert path.stat().st_size <= 200_000
+    assert sha256_of(path) == card.known_inputs.sha256
 
 
 def test_a_plain_bleed_is_flagged_on_a_slice_that_shows_it(loaded):

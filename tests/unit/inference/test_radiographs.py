@@ -214,6 +214,11 @@ def test_of_real_chests_that_the_mean_was_not_made_of_none_is_turned_wrongly(sha
     assert len(turns) >= 24, f"{len(turns)} of {len(others)}"
 
 
+def test_a_person_may_be_said_to_be_one(tmp_path: Path) -> None:
+    said = radiograph(SHADE, PatientSpeciesDescription="Homo sapiens")
+    assert run_on(tmp_path, [said], TrialModel(card(kind="radiograph"))).outcome is Outcome.FLAGGED
+
+
 # ------------------------------------------------------------------------------------------------ age
 @pytest.mark.parametrize(
     ("said", "years"),

@@ -304,6 +304,13 @@ def test_an_enhanced_object_of_a_map_is_derived(tmp_path: Path) -> None:
     assert run_on(tmp_path, [one], model).reason == "derived"
 
 
+def test_frames_without_functional_groups_have_no_place(tmp_path: Path) -> None:
+    one = ct_slice(1, NumberOfFrames=5)
+    one.PixelData = one.PixelData * 5
+    result = run_on(tmp_path, [one], TrialModel(card()))
+    assert (result.outcome, result.reason) == (Outcome.NOT_SUITABLE, "multi_frame")
+
+
 # ------------------------------------------------------------------------------------------------ age, marks, ranking
 def test_the_longer_header_is_read_whole(tmp_path: Path) -> None:
     stack = series(1, ConvolutionKernel="H30s")

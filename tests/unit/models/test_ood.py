@@ -10,6 +10,7 @@ import pytest
 from models.contract import KnownInputs
 from models.errors import WeightsCorrupt, WeightsMissing
 from models.ood import KnownFeatures, fit_known, load_known, save_known
+from models.reference.page import PAGES, known_inputs_page
 from models.weights import sha256_of
 
 RNG = np.random.default_rng(0)
@@ -64,3 +65,7 @@ def test_what_is_known_survives_its_file_and_a_changed_file_is_refused(known: Kn
     path.unlink()
     with pytest.raises(WeightsMissing):
         load_known(path, said)
+
+
+def test_the_page_says_what_lies_beside_the_weights() -> None:
+    assert (PAGES / "known-inputs.md").read_text(encoding="utf-8") == known_inputs_page()

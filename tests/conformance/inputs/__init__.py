@@ -1,0 +1,1 @@
+"""Real files of every kind, and what each model makes of them."""
