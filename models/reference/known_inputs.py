@@ -29,9 +29,9 @@ from models.reference.cases import chest_sample, head_study
 from models.reference.held_out import HELD_OUT, HeldOut
 from models.reference.page import write_known_inputs
 from models.reference.recipes import CHEST, HEAD_CT, RECIPES, Recipe
-from models.reference.statistics import share_interval
 from models.reference.wrong_inputs import WRONG
 from models.runtime import use_threads
+from models.shares import share_interval
 from models.weights import load_weights, sha256_of, weights_path
 
 if TYPE_CHECKING:
