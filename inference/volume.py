@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from inference.selection import Selected
     from storage.ports import ObjectStore
+    from storage.records import InstanceRecord
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,26 +42,52 @@ def load_volume(selected: Selected, objects: ObjectStore) -> Volume:
         ``decode_error``, ``not_grayscale``, ``mixed_matrix`` or ``no_geometry``.
     """
     images = selected.images
-    with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda instance: read_image(instance, objects), selected.instances))
-    by_uid = {str(data_set.SOPInstanceUID): data_set for data_set in read}
-    slices = [_hounsfield(by_uid[str(image.instance.sop_instance_uid)], image.frame) for image in images]
     spacings = {_pixel_spacing(image) for image in images}
-    if len({each.shape for each in slices}) != 1 or len(spacings) != 1:
+    if len(spacings) != 1:
         raise NotSuitable("mixed_matrix")
     if (spacing := spacings.pop()) is None:
         raise NotSuitable("no_geometry")
     order = sorted([*range(len(images)), *selected.filled])
-    voxels = np.stack([slices[at] for at in order])
-    for place, at in enumerate(selected.filled):
-        hole = at + place + 1
-        voxels[hole] = (slices[at] + slices[at + 1]) / 2
+    voxels = _read_all(images, selected.instances, order, objects)
+    for at in selected.filled:
+        place = order.index(at)
+        voxels[place + 1] = (voxels[place] + voxels[place + 2]) / 2
     return Volume(
         voxels=voxels,
         spacing_mm=(_step_mm(images), *spacing),
         affine_lps=_affine(images, len(order), *spacing),
         instance_uids=tuple(str(images[at].instance.sop_instance_uid) for at in order),
     )
+
+
+def _read_all(
+    images: Sequence[Slice], instances: Sequence[InstanceRecord], order: Sequence[int], objects: ObjectStore
+) -> Floats:
+    """Read the instances, several at a time, each slice to its place: the stack is in memory once."""
+    slices_of: dict[str, list[int]] = defaultdict(list)
+    for at, image in enumerate(images):
+        slices_of[image.instance.sop_instance_uid].append(at)
+
+    def planes(instance: InstanceRecord) -> Iterator[tuple[int, Floats]]:
+        data_set = read_image(instance, objects)
+        for at in slices_of[instance.sop_instance_uid]:
+            yield order.index(at), _hounsfield(data_set, images[at].frame)
+
+    first, *others = instances
+    known = list(planes(first))
+    shape = known[0][1].shape
+    voxels = np.empty((len(order), *shape), dtype=np.float32)
+
+    def place(found: Iterable[tuple[int, Floats]]) -> None:
+        for at, plane in found:
+            if plane.shape != shape:
+                raise NotSuitable("mixed_matrix")
+            voxels[at] = plane
+
+    place(known)
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(lambda instance: place(planes(instance)), others))
+    return voxels
 
 
 def load_radiograph(selected: Selected, objects: ObjectStore) -> Radiograph:

@@ -33,6 +33,8 @@ _FILLED = {
     "row_id": "1",
     "model": "trial",
     "incident": "0" * 32,
+    "rerun": "0" * 32,
+    "result": "0" * 32,
     "workitem": "2.25.5",
 }
 """A value for every parameter that a path has: a route with another one has to be thought of here."""

@@ -79,12 +79,12 @@ def test_coverage_states_add_up_to_the_studies_and_are_those_of_the_api(
     with TestClient(create_app(context), base_url=BASE) as client:
         samples = read(client.get("/metrics").text)
         told = client.get("/api/triage/coverage?days=1").json()
-    assert told["studies"] == of(samples, "roi_coverage_studies") == 11
+    assert told["studies"] == of(samples, "roi_coverage_studies") == 12
     for model in told["models"]:
         name = model["model_id"]
         states = {state: of(samples, "roi_coverage", model=name, state=state) for state in Coverage}
         assert states == model["states"]
-        assert sum(states.values()) == 11
+        assert sum(states.values()) == 12
     assert of(samples, "roi_jobs", model=HEAD.id, state="WAITING") == 2
     assert of(samples, "roi_jobs", model=HEAD.id, state="RUNNING") == 1
     assert of(samples, "roi_jobs_of_day", model=HEAD.id, state="FAILED") == 1

@@ -17,7 +17,8 @@ from roi.cli import app as command
 from storage.archive import Archive
 from storage.catalog import flow
 from tests import builders
-from tests.browser.scene import Scene, fill
+from tests.browser.scene import HEAD, Scene, Told, fill
+from tests.unit.api.test_worklist import FLAG
 
 ASKED = {"day": "2026-03-01", "readers": 1, "reading_min": 30}
 
@@ -38,8 +39,8 @@ def test_the_day_is_told_by_group_with_what_is_assumed(client: TestClient, scene
     assert answer.status_code == 200, answer.text
     told = answer.json()
     lines = {line["group"]: line for line in told["lines"]}
-    assert lines["all"]["studies"] == told["studies"] == 10
-    assert sum(lines[name]["studies"] for name in ("flagged", "not flagged", "not analysed")) == 10
+    assert lines["all"]["studies"] == told["studies"] == 11
+    assert sum(lines[name]["studies"] for name in ("flagged", "not flagged", "not analysed")) == 11
     assert lines["flagged"]["gained_by_ai"] > 0 > lines["not analysed"]["gained_by_ai"]
     assert lines["all"]["gained_by_ai"] == pytest.approx(0, abs=1e-9)
     assert "1 reader(s), 30 min" in told["assumed"][0]["en"]
@@ -52,6 +53,22 @@ def test_a_shadow_flag_counts_only_where_it_is_asked_for(client: TestClient, sce
         for shadow in ("false", "true")
     ]
     assert flagged == [2, 3]
+
+
+def test_where_it_is_known_when_readers_began_nothing_is_assumed(client: TestClient, scene: Scene) -> None:
+    told = client.get("/api/triage/replay?day=2026-03-01").json()
+    assert 0 < told["studies"] < 11
+    assert told["studies"] + told["unread"] == 11
+    assert "really did" in told["assumed"][0]["en"]
+    assert next(line for line in told["lines"] if line["group"] == "all")["gained_by_ai"] == pytest.approx(0, abs=1e-9)
+
+
+def test_where_nothing_is_known_of_the_readers_they_have_to_be_named(
+    client: TestClient, archive: Archive, clock: builders.Clock
+) -> None:
+    Scene(archive, clock).judge(Told(number=1, name="A", age_years=1, sex="M", description=""), HEAD, FLAG)
+    answer = client.get("/api/triage/replay?day=2026-03-01")
+    assert (answer.status_code, "say readers" in answer.json()["detail"]) == (400, True)
 
 
 def test_another_day_has_nobody(client: TestClient, scene: Scene) -> None:
@@ -70,7 +87,6 @@ def test_another_day_has_nobody(client: TestClient, scene: Scene) -> None:
         {"reading_min": 0},
         {"reading_min": "nan"},
         {"readers": None},
-        {"readers": None, "reading_min": None},  # and nothing is known of the readers
     ],
 )
 def test_what_is_asked_wrongly_is_a_problem(client: TestClient, scene: Scene, asked: dict[str, Any]) -> None:

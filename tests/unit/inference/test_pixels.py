@@ -14,11 +14,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from inference.pixels import _plain, stored_pixels
-from inference.selection import Selected
+from inference.selection import select
 from inference.volume import load_volume
 from storage.catalog import studies
 from storage.records import StudyUid
-from tests.builders import archive, ct_slice, keep_data_set, part10
+from tests.builders import archive, card, ct_slice, keep_data_set, part10
 
 FORMS = list(product((8, 16), (0, 1), (0, 3)))
 
@@ -89,7 +89,7 @@ def test_a_stack_is_in_memory_once_while_it_is_read(tmp_path: Path) -> None:
         keep_data_set(kept, ct_slice(number, size=128))
     with kept.database.read() as tx:
         instances = tuple(studies.instances_of(tx, StudyUid("2.25.1")))
-    selected = Selected(series_instance_uid="2.25.1.1", instances=instances, series_reasons={})
+    selected = select(instances, card().input_rules, kept.objects)
     tracemalloc.start()
     try:
         volume = load_volume(selected, kept.objects)

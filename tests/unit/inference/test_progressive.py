@@ -410,7 +410,7 @@ def test_a_run_that_ends_after_the_study_is_complete_says_nothing(kept: Archive,
                 site.complete()
             return super().run(request, limit_s=limit_s, on_beat=on_beat)
 
-    site.worker._model = Slow(site.process.answers)  # type: ignore[assignment]
+    site.worker._lanes[0].model = Slow(site.process.answers)  # type: ignore[assignment]
     site.receive(range(1, 7))
     site.worker.step()
     assert site.told == []

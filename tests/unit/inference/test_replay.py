@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from inference.errors import InquiryRejected
 from inference.replay import Room, _by_arrival, _Case, _orders, day_of, replay
 from inference.simulation import Rank, Study, due_date, fifo, read_all
+from inference.targets import STANDARD
 from storage.catalog.flow import Judged, Waited
 from storage.records import OrderPriority, Outcome
 
@@ -73,16 +74,16 @@ def test_the_real_moments_are_given_to_the_oldest_where_it_is_read_by_arrival():
 
 def test_a_late_flag_helps_from_the_moment_at_which_it_is_there():
     day = [waited(0), waited(1), waited(2, flag=15), waited(3)]
-    listed = _orders([_Case.of(study, shadow=False) for study in day], ONE)["listed"]
+    listed = _orders([_Case.of(study, shadow=False, targets=STANDARD) for study in day], ONE)["listed"]
     assert listed == [at(0), at(10), at(20), at(30)]
     prompt = [waited(0), waited(1), waited(2, flag=9), waited(3)]
-    listed = _orders([_Case.of(study, shadow=False) for study in prompt], ONE)["listed"]
+    listed = _orders([_Case.of(study, shadow=False, targets=STANDARD) for study in prompt], ONE)["listed"]
     assert listed == [at(0), at(20), at(10), at(30)]
 
 
 def test_a_stat_of_a_person_goes_first_in_every_order():
     day = [waited(0), waited(1), waited(2, flag=2), waited(3, manual=OrderPriority.STAT)]
-    for begun in _orders([_Case.of(study, shadow=False) for study in day], ONE).values():
+    for begun in _orders([_Case.of(study, shadow=False, targets=STANDARD) for study in day], ONE).values():
         assert begun[3] == at(10)
 
 
@@ -125,7 +126,7 @@ studies = st.lists(
 @given(day=studies, readers=st.none() | st.integers(1, 4))
 def test_what_one_group_gains_others_lose_to_the_second(day, readers):
     room = None if readers is None else Room(readers=readers, reading_min=7)
-    cases = [_Case.of(study, shadow=False) for study in day]
+    cases = [_Case.of(study, shadow=False, targets=STANDARD) for study in day]
     orders = _orders(cases, room)
     assert len({tuple(sorted(begun)) for begun in orders.values()}) == 1  # the same moments, of other studies
     for begun in orders.values():
@@ -139,7 +140,7 @@ def test_what_one_group_gains_others_lose_to_the_second(day, readers):
 
 @given(day=studies)
 def test_by_arrival_nobody_overtakes(day):
-    cases = [_Case.of(study, shadow=False) for study in day if study.manual_priority is None]
+    cases = [_Case.of(study, shadow=False, targets=STANDARD) for study in day if study.manual_priority is None]
     begun = _orders(cases, None)["fifo"]
     assert begun == sorted(begun)
 
@@ -155,7 +156,7 @@ def test_assumed_readers_read_as_the_simulation_does(gaps, data, readers, readin
     arrivals = [sum(gaps[: n + 1]) for n in range(len(gaps))]
     flagged = data.draw(st.lists(st.booleans(), min_size=len(gaps), max_size=len(gaps)))
     day = [waited(ready, flag=ready if flag else None) for ready, flag in zip(arrivals, flagged, strict=True)]
-    cases = [_Case.of(study, shadow=False) for study in day]
+    cases = [_Case.of(study, shadow=False, targets=STANDARD) for study in day]
     orders = _orders(cases, Room(readers=readers, reading_min=reading))
     simulated = [
         Study(arrival=ready, reading=reading, diseased=flag, rank=Rank.FLAGGED if flag else Rank.PLAIN)
@@ -171,4 +172,6 @@ def test_assumed_readers_read_as_the_simulation_does(gaps, data, readers, readin
 def test_a_day_is_the_site_s_own():
     since, until = day_of(date(2026, 3, 1), timezone(timedelta(hours=7)))
     assert (since, until - since) == (datetime(2026, 2, 28, 17, tzinfo=UTC), timedelta(days=1))
-    assert _by_arrival(_Case.of(waited(0), shadow=False), False) < _by_arrival(_Case.of(waited(1), shadow=False), True)
+    assert _by_arrival(_Case.of(waited(0), shadow=False, targets=STANDARD), False) < _by_arrival(
+        _Case.of(waited(1), shadow=False, targets=STANDARD), True
+    )

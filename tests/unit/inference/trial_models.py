@@ -108,9 +108,11 @@ CARDS = {name: card(name, kind=_KIND.get(name, "volume")) for name in _LOAD}
 
 def configure(names: tuple[str, ...]) -> None:
     """Be called in the model's process: leave it these models, none of which needs torch."""
-    child.registry.cards = lambda: tuple(CARDS[name] for name in names)  # type: ignore[assignment]
+    child.registry.cards = lambda _imported=None: tuple(CARDS[name] for name in names)  # type: ignore[assignment]
     child.registry.device = lambda: "cpu"
-    child.registry.load = lambda wanted, _device: _LOAD[wanted.id](wanted)  # type: ignore[assignment]
+    child.registry.load = lambda wanted, _device, _imported=None: _LOAD[wanted.id](wanted)  # type: ignore[assignment]
+    child.registry.golden_of = lambda _wanted, _imported=None: None  # type: ignore[assignment]
+    child.golden.replay = lambda _model, _path: None  # type: ignore[assignment]
     child.runtime.use_threads = lambda _count: None  # type: ignore[assignment]
     child.runtime.versions = dict  # type: ignore[assignment]
 

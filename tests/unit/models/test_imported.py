@@ -7,17 +7,19 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from inference import child
-from inference.triage import judge, may_raise
+from inference.deployment import at_first
 from models import golden, imported, registry
 from models.chains import Chain, Step
-from models.contract import Prediction, Source
+from models.contract import Source
 from models.errors import CardInvalid, ImportRefused, ModelUnknown, NetworkRefused, WeightsCorrupt
 from models.networks import NetworkSpec, build
 from models.weights import golden_beside, save_weights, sha256_of
+from storage.catalog.deployments import Status
 from tests.builders import card
 
 torch = pytest.importorskip("torch", reason="running a network needs the extra `ai`")
@@ -46,7 +48,7 @@ def folder(tmp_path):
         weights = made / "weights.safetensors"
         save_weights(build(SPEC), weights)
         wanted = replace(
-            card(kind="radiograph"),
+            card(kind="radiograph", root=None),
             weights_file=weights.name,
             weights_sha256=sha256_of(weights),
             origin="imported",
@@ -91,12 +93,11 @@ def test_its_card_reads_as_it_was_written(folder):
     assert found.CARD.digest != card().digest
 
 
-def test_no_result_of_an_imported_model_moves_the_list(folder):
+def test_an_imported_model_is_a_shadow_until_the_site_says_otherwise(folder):
     found = registry.card("trial", folder)
-    assert not may_raise(found, ())
-    assert may_raise(replace(found, origin="installed"), ())
-    result = judge(found, Prediction(scores={"trial-finding": 0.99}), "2.25.2", raises=may_raise(found, ()))
-    assert (result.outcome, result.urgency, result.raises) == ("FLAGGED", "critical", False)
+    assert found.origin == "imported"
+    stands = at_first(found, now=datetime(2026, 3, 1, tzinfo=UTC))
+    assert (stands.status, stands.mode) == (Status.SHADOW, None)
 
 
 @pytest.mark.parametrize(

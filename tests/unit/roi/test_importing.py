@@ -56,7 +56,7 @@ def test_roles_of_this_data_folder_know_it(imported: Path) -> None:
     assert "torchxrayvision-rsna" in {card.id for card in registry.cards(settings.models_folder)}
     with compose.worker(settings) as worker, compose.api_context(settings) as context:
         assert "torchxrayvision-rsna" in worker._cards
-        assert worker._model._setup.imported == settings.models_folder
+        assert worker._lanes[0].model._setup.imported == settings.models_folder
         assert context.card("torchxrayvision-rsna").origin == "imported"
 
 
@@ -77,4 +77,4 @@ def test_nothing_is_imported_without_a_digest(tmp_path: Path) -> None:
 def test_a_model_without_figures_asks_for_them_before_it_is_simulated(imported: Path) -> None:
     asked = ["triage", "simulate", "torchxrayvision-rsna", "--prevalence", "0.1", "--traffic", "0.5"]
     done = CliRunner().invoke(app, [*asked, "--eligible", "1", "--data", str(imported)])
-    assert "say what you expect with --sensitivity" in str(done.exception)
+    assert "say which sensitivity and specificity to expect" in str(done.exception)

@@ -32,8 +32,8 @@ SAID = ("--by", "BS. Lan", "--why", "as agreed")
 @pytest.fixture(autouse=True)
 def only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that was not made for phantoms: none is shipped."""
-    monkeypatch.setattr(registry, "cards", lambda: (CARD,))
-    monkeypatch.setattr(registry, "card", lambda _: CARD)
+    monkeypatch.setattr(registry, "cards", lambda _=None: (CARD,))
+    monkeypatch.setattr(registry, "card", lambda *_: CARD)
 
 
 @pytest.fixture
