@@ -79,9 +79,16 @@ def configure(role: str, form: Literal["auto", "json", "console"] = "auto") -> N
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for name in ("pynetdicom", "celery", "kombu", "amqp", "urllib3", "uvicorn", "uvicorn.access", "pydicom", "alembic"):
+    for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=False)
+
+
+_QUIET = (
+    *("pynetdicom", "pydicom", "highdicom", "celery", "kombu", "amqp", "urllib3", "uvicorn", "uvicorn.access"),
+    "alembic",
+)
+"""Libraries whose words on what they do name instances, or say nothing."""
 
 
 class _Stream(logging.StreamHandler[TextIO]):

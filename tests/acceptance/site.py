@@ -167,7 +167,8 @@ class Site:
 
     def told(self, *, limit_s: float = 120) -> None:
         """Return once every result so far is told as DICOM objects."""
-        waiting = sa.select(schema.results.c.id).where(schema.results.c.reported_at.is_(None)).limit(1)
+        untold = (schema.results.c.reported_at.is_(None), schema.results.c.provisional.is_(None))
+        waiting = sa.select(schema.results.c.id).where(*untold).limit(1)
         self.wait(lambda: None if self.rows_of(waiting) else True, "every result told", limit_s=limit_s)
 
     def order_of(self, studies: Iterable[str]) -> list[str]:

@@ -131,7 +131,7 @@ def at_rest(site: Site) -> bool:
     studies, jobs, results = schema.studies, schema.jobs, schema.results
     restless = sa.select(studies.c.id).where(studies.c.state != "TRIAGED").limit(1)
     open_jobs = sa.select(jobs.c.id).where(jobs.c.state.in_(("WAITING", "RUNNING"))).limit(1)
-    untold = sa.select(results.c.id).where(results.c.reported_at.is_(None)).limit(1)
+    untold = sa.select(results.c.id).where(results.c.reported_at.is_(None), results.c.provisional.is_(None)).limit(1)
     answers = {"gateway", "api", "worker"} <= site.processes().keys()
     return answers and _serves(site) and not any(map(site.rows_of, (restless, open_jobs, untold)))
 

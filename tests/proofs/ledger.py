@@ -186,7 +186,8 @@ def _judge_triage(ledger: Ledger, site: Site, facts: dict[str, list[tuple[str, i
 def _judge_reports(ledger: Ledger, site: Site) -> None:
     """Every result is told by objects that are kept, each once, and nothing else was made here."""
     results, instances = schema.results, schema.instances
-    told = site.rows_of(sa.select(results.c.id, results.c.outcome, results.c.reported_at, results.c.objects))
+    columns = (results.c.id, results.c.outcome, results.c.reported_at, results.c.objects)
+    told = site.rows_of(sa.select(*columns).where(results.c.provisional.is_(None)))
     named = [each["sop_instance_uid"] for row in told for each in row.objects or ()]
     kept = site.rows_of(sa.select(instances.c.sop_instance_uid).where(instances.c.via == MADE_HERE))
     ledger.once("object of a result", named)

@@ -48,3 +48,12 @@ def test_a_librarys_words_are_left_out_of_a_traceback_and_ours_stay(capsys: pyte
     assert "builtins.ValueError" in text
     assert "storage.errors.ObjectMissing: no object under abc" in text
     assert "test_logs.py" in text
+
+
+def test_libraries_that_name_instances_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    def say(logger: logging.Logger) -> None:
+        logger.info("ours")
+        for name in ("highdicom.base", "pydicom", "pynetdicom.acse"):
+            logging.getLogger(name).info("copy attributes from 2.25.1")
+
+    assert [line["event"] for line in _lines(capsys, say)] == ["ours"]
