@@ -32,6 +32,7 @@ def number(site: Site) -> int:
 
 
 def test_flagged_phantoms_stand_above_normal_ones_that_came_before(site: Site, tmp_path: Path) -> None:
+    site.read_all()
     sent = {
         "normal head": head_ct_study(1, haemorrhage=False),
         "normal chest": radiograph_study(3, findings=frozenset()),
@@ -122,6 +123,7 @@ def test_late_instance_opens_a_revision_whose_result_supersedes(site: Site, tmp_
 
 
 def test_late_dose_report_makes_no_job_and_the_flag_keeps_its_place(site: Site, tmp_path: Path) -> None:
+    site.read_all()
     image = radiograph_study(14, findings=frozenset({"pneumothorax"}))
     [file] = write(image, tmp_path / "image")
     later = write(radiograph_study(3, findings=frozenset(), accession_number="LATER"), tmp_path / "later")
