@@ -70,6 +70,7 @@ def times_of(context: Context, study: StudyPath) -> Response:
             "model_id": record.model_id,
             "revision": record.revision,
             "outcome": record.result.outcome,
+            "provisional": record.provisional,
             **_stages(
                 stamps_of(
                     record.result.times,

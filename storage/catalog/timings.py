@@ -46,12 +46,13 @@ class Open:
 
 
 def ended_since(tx: Transaction, since: datetime, *, model: str | None = None, limit: int = MOST) -> list[Timed]:
-    """Return the runs that ended at `since` or later, newest first."""
+    """Return the runs on whole series that ended at `since` or later, newest first."""
     query = (
         sa.select(_results, _jobs.c.created_at.label("asked_at"), _showings.c.shown_at)
         .join_from(_results, _jobs, _jobs.c.id == _results.c.job_id)
         .outerjoin(_showings, _showings.c.result_id == _results.c.id)
-        .where(_results.c.created_at >= since, *([] if model is None else [_results.c.model_id == model]))
+        .where(_results.c.created_at >= since, _results.c.provisional.is_(None))
+        .where(*([] if model is None else [_results.c.model_id == model]))
         .order_by(_results.c.created_at.desc(), _results.c.id)
         .limit(limit)
     )
@@ -65,7 +66,7 @@ def open_jobs(tx: Transaction, *, limit: int = MOST) -> list[Open]:
             _jobs.c.model_id, _jobs.c.state, _jobs.c.created_at, _studies.c.received_last, _studies.c.completed_at
         )
         .join_from(_jobs, _studies, _studies.c.id == _jobs.c.study_pk)
-        .where(_jobs.c.state.in_((JobState.WAITING, JobState.RUNNING)))
+        .where(_jobs.c.state.in_((JobState.WAITING, JobState.RUNNING)), _jobs.c.provisional == 0)
         .order_by(_jobs.c.created_at)
         .limit(limit)
     )
@@ -104,7 +105,7 @@ def queued(tx: Transaction, *, made_since: datetime | None = None) -> list[Queue
     oldest = sa.func.min(_jobs.c.created_at, type_=schema.UtcTime).label("oldest")
     query = (
         sa.select(_jobs.c.model_id, _jobs.c.state, sa.func.count().label("jobs"), oldest)
-        .where(chosen)
+        .where(chosen, _jobs.c.provisional == 0)
         .group_by(_jobs.c.model_id, _jobs.c.state)
     )
     return [Queued(**{**row._mapping, "state": JobState(row.state)}) for row in tx.execute(query)]  # noqa: SLF001 - as above

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -35,6 +36,11 @@ def small_ct(number: int, *, slices: int = 4, first: int = 1, **attributes: obje
         **attributes,
     }
     return [builders.ct_slice(at, SOPInstanceUID=f"{study}.1.{at}", **told) for at in range(first, first + slices)]
+
+
+def final(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those that are no provisional flags: what is sent slowly may have one first."""
+    return [each for each in results if each["provisional"] is None]
 
 
 def write(data_sets: Iterable[Dataset], folder: Path) -> list[SentFile]:

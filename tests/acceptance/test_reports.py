@@ -13,7 +13,7 @@ import pytest
 from models.reference.dicom import head_ct_study
 from models.reference.identity import LABEL_EN, LABEL_VI
 from tests.acceptance.site import Site, embedded
-from tests.acceptance.studies import data_set_bytes, small_ct, write
+from tests.acceptance.studies import data_set_bytes, final, small_ct, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -61,7 +61,7 @@ def test_after_a_flag_report_key_images_and_picture_are_found_and_the_study_stay
         assert now[kept] == flagged[kept], kept
     assert now["study"]["modalities"] == ["CT"]
     assert len(site.jobs_of(study)) == 1
-    (result,) = site.get(f"/api/studies/{study}/results")["results"]
+    (result,) = final(site.get(f"/api/studies/{study}/results")["results"])
     assert [each["form"] for each in result["objects"]] == ["sr", "ko", "sc"]
     again = site.roi("rerun", result["result_id"], "--json")
     assert again.returncode == 0, again.stderr
@@ -72,7 +72,7 @@ def test_a_result_is_made_again_at_a_person_s_wish(site: Site, tmp_path: Path) -
     files = write(small_ct(954, slices=20), tmp_path)
     site.send(files)
     site.settled(files[0].study)
-    (result,) = site.get(f"/api/studies/{files[0].study}/results")["results"]
+    (result,) = final(site.get(f"/api/studies/{files[0].study}/results")["results"])
     asked = site.call("POST", f"/api/results/{result['result_id']}/rerun", body={"by": "BS Thu"})
     assert asked.status == 202, asked.body
     rerun = json.loads(asked.body)["id"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from models import registry
 from models.contract import Progressive
 from storage import schema
 from storage.archive import Archive
-from storage.catalog import changes, jobs, studies, workitems, worklist
+from storage.catalog import changes, jobs, studies, timings, workitems, worklist
 from storage.catalog.deletions import Target
 from storage.records import (
     Coverage,
@@ -429,6 +430,16 @@ def test_a_flag_of_a_model_that_is_no_longer_there_is_retracted_when_the_study_c
     without.complete()
     assert site.told[1:] == [("provisional-retracted", {"model": "trial", "outcome": None})]
     assert (site.entry.study.ai_urgency, site.entry.coverage[0].coverage) == (None, Coverage.NO_MODEL_APPLIES)
+
+
+def test_a_provisional_run_is_none_that_could_be_late(kept: Archive, clock: Clock) -> None:
+    site = Site(kept, clock, FLAGGED)
+    site.receive(range(1, 7))
+    with kept.database.read() as tx:
+        assert timings.open_jobs(tx) == []
+    site.worker.step()
+    with kept.database.read() as tx:
+        assert timings.ended_since(tx, clock.now - timedelta(days=1)) == []
 
 
 def test_a_flag_of_a_model_that_nobody_enabled_moves_nothing(kept: Archive, clock: Clock) -> None:
