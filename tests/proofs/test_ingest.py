@@ -94,6 +94,7 @@ def test_a_second_trigger_of_a_revision_is_noticed(settled: tuple[Site, list[Sen
             f"job: {key} 2 times",
             f"result that stands: {(files[0].study, job.model_id)} 2 times",
             "a result without a prediction: second",
+            *(f"object of a result: {each['sop_instance_uid']} 2 times" for each in result.objects),
         }
     finally:
         with database.write() as tx:
