@@ -100,6 +100,7 @@ def test_a_worker_killed_around_a_provisional_flag_leaves_no_flag_without_its_fi
         assert scu.send(paths, "127.0.0.1", site.settings.dicom_port, on_progress=strike).not_sent == ()
         assert struck == [True], "nothing to kill came in time"
         row = site.settled(files[0].study)
+        site.told()
         told = {change["kind"] for change in site.changes(files[0].study) if change["kind"].startswith("provisional")}
         sent = Sent(
             files={file.instance: file for file in [*warm, *files]},
