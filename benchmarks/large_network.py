@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 MODEL = "benchmark-densenet121"
 
@@ -64,7 +66,8 @@ def install(folder: Path) -> None:
     from monai.networks.nets import DenseNet121
     from safetensors.torch import save_file  # noqa: PLC0415
 
-    from models.weights import sha256_of  # noqa: PLC0415
+    from models import golden  # noqa: PLC0415
+    from models.weights import golden_beside, sha256_of  # noqa: PLC0415
 
     weights = folder / "weights"
     weights.mkdir(parents=True)
@@ -73,11 +76,24 @@ def install(folder: Path) -> None:
     save_file(network.state_dict(), weights / "densenet121.safetensors")
     told = {"id": MODEL, "sha256": sha256_of(weights / "densenet121.safetensors")}
     (weights / "told.json").write_text(json.dumps(told))
-    (folder / "roi_benchmark_large.py").write_text(_MODULE)
+    module = folder / "roi_benchmark_large.py"
+    module.write_text(_MODULE)
+    path = weights / "densenet121.safetensors"
+    golden.record(_opened(module).load("cpu", path), golden_beside(path))
     about = folder / "roi_benchmark_large-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: roi-benchmark-large\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[roi.models]\nlarge = roi_benchmark_large\n")
+
+
+def _opened(path: Path) -> Any:  # noqa: ANN401 - a module of ours
+    """Import a module from its file."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 if __name__ == "__main__":

@@ -151,7 +151,11 @@ def run_round(case: Case, data_sets: Sequence[Dataset], number: int, address: Ad
         raise NotFlaggedError(f"{case.name}: not taken: {report.not_sent[0].reason}")
     seen = _wait_until_flagged(case, f"{address.http_url}/api/worklist/{study}")
     ended = _get(f"{address.http_url}/api/studies/{study}/results")["results"]
-    [result] = [each for each in ended if each["model_id"] == case.model and not each["provisional"]]
+    [result] = [
+        each
+        for each in ended
+        if each["model_id"] == case.model and not each["provisional"] and each["superseded_by"] is None
+    ]
     return {"answered": answered, **result["times"], "seen": seen, "threads": result["provenance"]["threads"]}
 
 
