@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,8 +50,16 @@ class _SkipWatch:
             self._skipped[report.nodeid] = report.longrepr[2].removeprefix("Skipped: ")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """One of several processes has ended: hear which whole modules it skipped, which it tells nobody else."""
+    node.config.stash[_skipped].update(getattr(node, "workeroutput", {}).get("skipped", {}))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a CI run that skipped what CI can run."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["skipped"] = session.config.stash[_skipped]
     if _unexpected(session.config) and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -13,16 +13,23 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("reason", "ci", "exit_code"),
-    [("MinIO is not installed", "true", 1), ("MinIO is not installed", "", 0), ("no GPU here", "true", 0)],
+    ("reason", "ci", "processes", "exit_code"),
+    [
+        ("MinIO is not installed", "true", [], 1),
+        ("MinIO is not installed", "true", ["-n", "2"], 1),
+        ("MinIO is not installed", "", [], 0),
+        ("no GPU here", "true", [], 0),
+    ],
 )
-def test_unexpected_skip_fails_a_ci_run(reason: str, ci: str, exit_code: int, tmp_path: Path) -> None:
+def test_unexpected_skip_fails_a_ci_run(
+    reason: str, ci: str, processes: list[str], exit_code: int, tmp_path: Path
+) -> None:
     (tmp_path / "test_one.py").write_text(
         f"import pytest\ndef test_runs(): pass\ndef test_skips(): pytest.skip({reason!r})\n"
     )
     (tmp_path / "test_all.py").write_text(f"import pytest\npytest.skip({reason!r}, allow_module_level=True)\n")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "tests.conftest", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "tests.conftest", *processes, str(tmp_path)],
         env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
