@@ -37,7 +37,11 @@ def read_image(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
     NotSuitable
         ``decode_error``.
     """
-    content = read_whole(objects, instance)
+    return decoded(read_whole(objects, instance))
+
+
+def decoded(content: bytes) -> Dataset:
+    """Parse a whole file and decode its pixels; `NotSuitable` (decode_error) where that is not to be done."""
     try:
         data_set = pydicom.dcmread(io.BytesIO(content))
         stored_pixels(data_set)  # decoded here, in the reader's thread; what needs a decoder is kept on the data set

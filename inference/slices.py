@@ -33,29 +33,38 @@ PARSE_ERRORS = (
 
 _TAGS = [
     "AcquisitionNumber",
+    "BitsAllocated",
+    "BitsStored",
     "BodyPartExamined",
     "BurnedInAnnotation",
+    "Columns",
     "ContrastBolusAgent",
     "ContrastBolusAgentSequence",
     "ConvolutionKernel",
     "EchoNumbers",
+    "HighBit",
     "ImageType",
     "KVP",
     "LossyImageCompression",
     "LossyImageCompressionRatio",
     "Modality",
+    "NumberOfFrames",
     "PatientAge",
     "PatientBirthDate",
     "PatientSpeciesDescription",
     "PatientSpeciesCodeSequence",
     "PerFrameFunctionalGroupsSequence",
+    "PixelPaddingRangeLimit",
     "PixelPaddingValue",
+    "PixelRepresentation",
     "PixelSpacing",
     "PresentationIntentType",
     "ProtocolName",
     "RescaleIntercept",
     "RescaleSlope",
     "RescaleType",
+    "Rows",
+    "SamplesPerPixel",
     "SeriesDescription",
     "SharedFunctionalGroupsSequence",
     "StudyDate",
@@ -74,7 +83,8 @@ class Slice:
 
     `frame` counts from zero within a multi-frame instance and is None for a single-frame one.  Position and
     orientation are (0020,0032) and (0020,0037), LPS millimetres, None where the header lacks them.  `head` is the
-    header without pixels, shared by the frames of an instance.
+    header without pixels, shared by the frames of an instance, and `opening` the bytes that it was parsed from: what
+    follows them in the file begins with the pixels.
     """
 
     instance: InstanceRecord
@@ -87,6 +97,7 @@ class Slice:
     energy: str
     phase: str
     head: Dataset
+    opening: bytes
 
 
 def read_slices(instances: Sequence[InstanceRecord], objects: ObjectStore) -> list[Slice]:
@@ -100,43 +111,38 @@ def read_slices(instances: Sequence[InstanceRecord], objects: ObjectStore) -> li
     with ThreadPoolExecutor(READERS) as pool:
         heads = list(pool.map(lambda instance: read_head(instance, objects), instances))
     try:
-        return [one for instance, head in zip(instances, heads, strict=True) for one in _images(instance, head)]
+        return [one for instance, head in zip(instances, heads, strict=True) for one in _images(instance, *head)]
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
 
 
-def read_head(instance: InstanceRecord, objects: ObjectStore) -> Dataset:
-    """Read a header; `NotSuitable` (decode_error) where the file does not parse.
+def read_head(instance: InstanceRecord, objects: ObjectStore) -> tuple[Dataset, bytes]:
+    """Read a header, and give the bytes it was parsed from; `NotSuitable` (decode_error) where it does not parse.
 
     The first bytes are not held against the digest: what is chosen by them is read whole, and is, before a model sees
     it.  A header that seems damaged or long is read whole at once.
     """
     with objects.open(instance.object_key, length=HEAD_BYTES) as stream:
         content = stream.read()
-    if (head := _parsed(content)) is not None:
-        return head
     try:
-        return _parse(io.BytesIO(read_whole(objects, instance)))
+        head, opening = _parse(content)
+        if len(opening) < len(content):
+            return head, opening
+    except PARSE_ERRORS:
+        pass  # told below, where the whole of it does not parse either
+    try:
+        return _parse(read_whole(objects, instance))
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
 
 
-def _parsed(content: bytes) -> Dataset | None:
-    """Parse the beginning of a file; None where it does not hold the header's end."""
-    buffer = io.BytesIO(content)
-    try:
-        head = _parse(buffer)
-    except PARSE_ERRORS:
-        return None
-    return head if buffer.tell() < len(content) else None
-
-
-def _parse(buffer: io.BytesIO) -> Dataset:
+def _parse(content: bytes) -> tuple[Dataset, bytes]:
     """Parse a header with every value in it: pydicom would else find out at first use that one is malformed."""
+    buffer = io.BytesIO(content)
     head = pydicom.dcmread(buffer, stop_before_pixels=True, specific_tags=list(_TAGS))
     for _ in head.iterall():
         pass
-    return head
+    return head, content[: buffer.tell()]
 
 
 # ------------------------------------------------------------------------------------------------ functional groups
@@ -151,17 +157,17 @@ def functional(head: Dataset, frame: int, name: str) -> Dataset:
     return Dataset()
 
 
-def _images(instance: InstanceRecord, head: Dataset) -> Iterator[Slice]:
+def _images(instance: InstanceRecord, head: Dataset, opening: bytes) -> Iterator[Slice]:
     if "PerFrameFunctionalGroupsSequence" not in head:
         if (instance.number_of_frames or 1) > 1:
             raise NotSuitable("multi_frame", "frames without functional groups have no place")
-        yield _single(instance, head)
+        yield _single(instance, head, opening)
         return
     for frame in range(instance.number_of_frames or len(head.PerFrameFunctionalGroupsSequence)):
-        yield _frame(instance, head, frame)
+        yield _frame(instance, head, opening, frame)
 
 
-def _single(instance: InstanceRecord, head: Dataset) -> Slice:
+def _single(instance: InstanceRecord, head: Dataset, opening: bytes) -> Slice:
     return Slice(
         instance=instance,
         frame=None,
@@ -173,10 +179,11 @@ def _single(instance: InstanceRecord, head: Dataset) -> Slice:
         energy=first_text(head, "KVP"),
         phase="/".join(first_text(head, name) for name in ("TemporalPositionIdentifier", "EchoNumbers")),
         head=head,
+        opening=opening,
     )
 
 
-def _frame(instance: InstanceRecord, head: Dataset, frame: int) -> Slice:
+def _frame(instance: InstanceRecord, head: Dataset, opening: bytes, frame: int) -> Slice:
     content = functional(head, frame, "FrameContentSequence")
     kind = functional(head, frame, "CTImageFrameTypeSequence").get("FrameType") or instance.image_type
     return Slice(
@@ -192,6 +199,7 @@ def _frame(instance: InstanceRecord, head: Dataset, frame: int) -> Slice:
         energy=first_text(functional(head, frame, "CTXRayDetailsSequence"), "KVP"),
         phase="/".join(first_text(content, name) for name in ("TemporalPositionIndex", "StackID")),
         head=head,
+        opening=opening,
     )
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from inference.displayed import displayed_radiograph, read_image
+from inference.displayed import decoded, displayed_radiograph
 from inference.errors import NotSuitable
 from inference.geometry import slice_normal, slice_positions_mm
-from inference.pixels import stored_pixels
+from inference.pixels import Stored, pixels_after, stored_pixels
 from inference.slices import PARSE_ERRORS, READERS, Slice, first_text, functional
 from inference.stored import is_padding, stored_values
 from models.contract import Radiograph, Volume
+from storage.whole import read_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -67,22 +69,22 @@ def _read_all(
     slices_of: dict[str, list[int]] = defaultdict(list)
     for at, image in enumerate(images):
         slices_of[image.instance.sop_instance_uid].append(at)
+    place_of = {at: order.index(at) for at in range(len(images))}  # the first: where one is filled, it comes after
 
-    def planes(instance: InstanceRecord) -> Iterator[tuple[int, Floats]]:
-        data_set = read_image(instance, objects)
-        for at in slices_of[instance.sop_instance_uid]:
-            yield order.index(at), _hounsfield(data_set, images[at].frame)
+    def planes(instance: InstanceRecord) -> Iterator[tuple[int, _Plane]]:
+        here = slices_of[instance.sop_instance_uid]
+        yield from zip(here, _planes([images[at] for at in here], objects), strict=True)
 
     first, *others = instances
     known = list(planes(first))
-    shape = known[0][1].shape
+    shape = known[0][1].stored.shape
     voxels = np.empty((len(order), *shape), dtype=np.float32)
 
-    def place(found: Iterable[tuple[int, Floats]]) -> None:
+    def place(found: Iterable[tuple[int, _Plane]]) -> None:
         for at, plane in found:
-            if plane.shape != shape:
+            if plane.stored.shape != shape:
                 raise NotSuitable("mixed_matrix")
-            voxels[at] = plane
+            plane.write_hounsfield(voxels[place_of[at]])
 
     place(known)
     with ThreadPoolExecutor(READERS) as pool:
@@ -106,25 +108,61 @@ def load_radiograph(selected: Selected, objects: ObjectStore) -> Radiograph:
     return Radiograph(pixels=pixels, instance_uid=str(image.instance.sop_instance_uid), view=view)
 
 
-def _hounsfield(data_set: Dataset, frame: int | None) -> Floats:
-    """Return stored values x (0028,1053) Rescale Slope + (0028,1052) Rescale Intercept, padding as air."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plane:
+    """One slice as stored: values x (0028,1053) Rescale Slope + (0028,1052) Rescale Intercept are Hounsfield units."""
+
+    stored: Stored
+    slope: float
+    intercept: float
+    padding: npt.NDArray[np.bool_] | None
+
+    def write_hounsfield(self, out: Floats) -> None:
+        """Write Hounsfield units to float32 `out` of the same shape, padding and what is below air as air."""
+        np.multiply(self.stored, np.float32(self.slope), out=out, dtype=np.float32, casting="unsafe")
+        out += np.float32(self.intercept)
+        if self.padding is not None:
+            out[self.padding] = _AIR_HU
+        np.maximum(out, np.float32(_AIR_HU), out=out)
+
+
+def _planes(images: Sequence[Slice], objects: ObjectStore) -> Iterator[_Plane]:
+    """Read one instance, held against its digest, and give the slices that it holds.
+
+    Where its header still stands as it was parsed and the pixels lie plainly after it, nothing is parsed again.
+    """
+    image = images[0]
+    content = read_whole(objects, image.instance)
+    if image.frame is None and content.startswith(image.opening):
+        pixels = pixels_after(image.head, content, len(image.opening))
+        if pixels is not None:
+            yield _plane(image.head, None, pixels)
+            return
+    data_set = decoded(content)
+    for one in images:
+        yield _plane_of(data_set, one.frame)
+
+
+def _plane_of(data_set: Dataset, frame: int | None) -> _Plane:
     try:
         pixels = stored_pixels(data_set)
         one = pixels if frame is None or pixels.ndim == 2 else pixels[frame]  # a single frame has no axis of its own
         stored = stored_values(data_set, one)
-        scale = data_set if frame is None else functional(data_set, frame, "PixelValueTransformationSequence")
+    except PARSE_ERRORS as error:
+        raise NotSuitable("decode_error", type(error).__name__) from error
+    return _plane(data_set, frame, stored)
+
+
+def _plane(head: Dataset, frame: int | None, stored: Stored) -> _Plane:
+    try:
+        scale = head if frame is None else functional(head, frame, "PixelValueTransformationSequence")
         slope, intercept = float(scale.get("RescaleSlope", 1)), float(scale.get("RescaleIntercept", 0))
-        padding = is_padding(data_set, stored)
+        padding = is_padding(head, stored)
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
     if stored.ndim != 2:
         raise NotSuitable("not_grayscale")
-    hounsfield = stored.astype(np.float32)
-    hounsfield *= np.float32(slope)
-    hounsfield += np.float32(intercept)
-    if padding is not None:
-        hounsfield[padding] = _AIR_HU
-    return np.maximum(hounsfield, np.float32(_AIR_HU), out=hounsfield)
+    return _Plane(stored=stored, slope=slope, intercept=intercept, padding=padding)
 
 
 def _pixel_spacing(image: Slice) -> tuple[float, float] | None:
