@@ -123,12 +123,15 @@ def _slabs(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
     each = max(1, round(_number(parameters, "thickness_mm") / frames.spacing_mm[0]))
     if each == 1:
         return frames
-    starts = np.arange(0, len(frames.pixels), each)
-    counts = np.diff([*starts, len(frames.pixels)]).astype(np.float32)
-    pixels = np.add.reduceat(frames.pixels, starts, axis=0) / counts[:, None, None]
+    starts = range(0, len(frames.pixels), each)
+    slabs = np.empty((len(starts), *frames.pixels.shape[1:]), dtype=np.float32)
+    for slab, first in zip(slabs, starts, strict=True):
+        members = frames.pixels[first : first + each]
+        np.add.reduce(members, axis=0, out=slab)  # a slab at a time: each slice is read once, in the order it lies
+        slab /= np.float32(len(members))
     step, rows, columns = frames.spacing_mm
     source = tuple(item // each for item in frames.source)
-    return Frames(pixels=pixels.astype(np.float32), spacing_mm=(step * each, rows, columns), source=source)
+    return Frames(pixels=slabs, spacing_mm=(step * each, rows, columns), source=source)
 
 
 def _resample_in_plane(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
@@ -308,7 +311,7 @@ Before = Callable[[Frames, Mapping[str, Parameter]], Frames]
 After = Callable[[Floats, Mapping[str, Parameter]], Floats]
 
 BEFORE: Mapping[str, tuple[int, Before]] = {
-    "slabs": (1, _slabs),
+    "slabs": (2, _slabs),
     "resample-in-plane": (1, _resample_in_plane),
     "windows-with-neighbours": (1, _windows_with_neighbours),
     "stretch": (1, _stretch),
