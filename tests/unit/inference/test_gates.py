@@ -42,6 +42,28 @@ def test_air_and_brain_lie_where_hounsfield_put_them(air_hu: float, tissue_hu: f
     assert (refused.value.reason, refused.value.detail) == ("hu_implausible", detail)
 
 
+def test_a_long_stack_is_judged_by_slices_from_all_over_it() -> None:
+    rules = replace(card().input_rules, tissue_mode_hu=(15.0, 50.0))
+    good, wrong = volume(-1000, 32), volume(-1000, 62)
+    for share, accepted in ((0.75, True), (0.25, False)):  # which tissue is the commonest
+        voxels = np.tile(wrong.voxels, (100, 1, 1))
+        voxels[: round(share * len(voxels))] = good.voxels[0]
+        long = replace(good, voxels=voxels, instance_uids=("1",) * len(voxels))
+        if accepted:
+            check_input(long, rules)
+        else:
+            with pytest.raises(NotSuitable):
+                check_input(long, rules)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_voxel_that_is_not_a_number_is_enough(value: float) -> None:
+    image = volume(-1000, 32)
+    image.voxels[2, 3, 5] = value
+    with pytest.raises(NotSuitable, match="not_finite"):
+        check_input(image, card().input_rules)
+
+
 @pytest.mark.parametrize("distance", [90.1, float("nan"), float("inf"), None])
 def test_what_the_model_does_not_know_is_refused_and_so_is_what_has_no_distance(distance: float | None) -> None:
     with pytest.raises(NotSuitable, match="ood"):
