@@ -1,4 +1,4 @@
-"""What killed imports leave in a site's folder: removed by the next, never from under one that runs."""
+"""What killed imports and removals leave in a site's folder: removed by the next, never from under one that runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-PREFIXES: Final = (".import-", ".jail-")
-"""How the names of folders begin that are gone once an import has ended, unless it was killed."""
+PREFIXES: Final = (".import-", ".jail-", ".removed-")
+"""How the names of folders begin that are gone once an import or a removal has ended, unless it was killed."""
 
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Hold a site's folder of models for an import, after what dead ones left there was removed.
+    """Hold a site's folder of models for an import or a removal, after what dead ones left there was removed.
 
     Any number may hold it, and the kernel lets go of it for one that dies.  Nothing is removed while
     another holds it, or where the file system has no locks.
@@ -49,4 +49,4 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
                 told = {"action": "leftover-stays", "error": path.name}
-                logger.warning("what a killed import left cannot be removed", extra=told)
+                logger.warning("what a killed import or removal left cannot be removed", extra=told)

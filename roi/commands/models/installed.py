@@ -1,4 +1,4 @@
-"""Which models there are: listed, shown, and brought in from outside."""
+"""Which models there are: listed, shown, brought in from outside, and taken away again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from roi.commands.options import Config, Data, settings_of
+from roi.commands.options import By, Config, Data, Model, Why, settings_of
 
 app = typer.Typer()
 
@@ -54,3 +54,11 @@ def import_(
 
     wanted = Wanted(source=source, recipe=recipe, sha256=sha256, name=name, about=about, unsafe_pickle=unsafe_pickle)
     import_model(settings_of(config, data=data), wanted)
+
+
+@app.command()
+def remove(model: Model, by: By, why: Why, data: Data = None, config: Config = None) -> None:
+    """Take an imported model away, one that is not enabled and has no jobs; its results stay."""
+    from roi.models import remove as run
+
+    run(settings_of(config, data=data), model, by=by, why=why)

@@ -67,6 +67,7 @@ def test_what_a_killed_import_left_is_removed_by_the_next_one(
     assert [name[:6] for name in hidden(folder)] == [".impor", ".jail-"]
     (folder / "kept").mkdir()
     (folder / ".theirs").mkdir()
+    (folder / ".removed-1").mkdir()  # as a killed removal leaves it
     (tmp_path / "model").write_bytes(b"none")
     with pytest.raises(ImportRefused):
         import_model(Wanted(source=str(tmp_path / "model"), recipe="chexnet", sha256="0" * 64), folder)
