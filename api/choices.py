@@ -23,7 +23,7 @@ def selection_text(provenance: Mapping[str, Any]) -> Text | None:
     if not selection:
         return None
     said = [_used(one) if one["code"] == "used" else _skipped(one) for one in selection]
-    return Text(vi="; ".join(text.vi for text in said), en="; ".join(text.en for text in said))
+    return _joined(said)
 
 
 def marks_text(provenance: Mapping[str, Any]) -> Text | None:
@@ -31,7 +31,11 @@ def marks_text(provenance: Mapping[str, Any]) -> Text | None:
     marks: Sequence[str] = provenance.get("marks") or ()
     if not marks:
         return None
-    said = [MARKS.get(mark, Text(vi=mark, en=mark)) for mark in marks]
+    said = [MARKS.get(mark, Text.alike(mark)) for mark in marks]
+    return _joined(said)
+
+
+def _joined(said: Sequence[Text]) -> Text:
     return Text(vi="; ".join(text.vi for text in said), en="; ".join(text.en for text in said))
 
 
@@ -49,7 +53,7 @@ def _used(one: Mapping[str, Any]) -> Text:
 
 def _skipped(one: Mapping[str, Any]) -> Text:
     code = "bone kernel" if one["code"] == "not_preferred" and one["weights"].get("bone kernel") else one["code"]
-    why = _SKIPPED.get(code) or REASONS.get(code) or Text(vi=code, en=code)
+    why = _SKIPPED.get(code) or REASONS.get(code) or Text.alike(code)
     name = _name(one)
     return Text(vi=f"bỏ qua {name.vi}: {why.vi}", en=f"{name.en} skipped: {why.en}")
 

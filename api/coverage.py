@@ -84,5 +84,4 @@ def _told(context: ApiContext, name: str, tally: Tally) -> dict[str, Any]:
 
 
 def _reason(code: str) -> dict[str, str]:
-    text = words.REASONS.get(code, words.Text(vi=code, en=code))
-    return {"vi": text.vi, "en": text.en}
+    return words.REASONS.get(code, words.Text.alike(code)).both()

@@ -95,9 +95,8 @@ def as_flag_rate(guarded: Guard | None) -> Entry:
     """Return whether too many studies are flagged for flags to tell anything, with what to say of it."""
     if guarded is None or not guarded.is_on:
         return {"high": False, "since": None, "waiting": None, "flagged": None, "text": None}
-    text = words.FLAG_RATE_HIGH
     counted = {"flagged": guarded.flagged, "waiting": guarded.waiting}
-    said = {"vi": text.vi.format(**counted), "en": text.en.format(**counted)}
+    said = words.FLAG_RATE_HIGH.filled(**counted).both()
     return {"high": True, "since": guarded.since, **counted, "text": said}
 
 
@@ -149,7 +148,7 @@ def _label(card: ModelCard | None, record: ResultRecord | None = None) -> Entry:
         label = words.Text(vi=card.label_vi, en=card.label_en)
     if record is not None and _is_research(record):
         label = words.Text(vi=f"{words.RESEARCH.vi} {label.vi}", en=f"{words.RESEARCH.en} {label.en}")
-    return {"vi": label.vi, "en": label.en}
+    return label.both()
 
 
 def _is_research(record: ResultRecord) -> bool:
@@ -164,7 +163,7 @@ def _coverage(line: CoverageRecord, study: StudyRecord, context: ApiContext) -> 
     named = replace(line, revision=line.revision or study.revision)
     return {
         **asdict(named),
-        "text": {"vi": text.vi, "en": text.en},
+        "text": text.both(),
         "reason_text": _reason(line.reason),
         "title": card.title if card else line.model_id,
         "label": _label(card) if line.coverage is not Coverage.NO_MODEL_APPLIES and line.model_id else None,
@@ -176,8 +175,7 @@ def _reason(code: str | None) -> Entry | None:
     """Return what a reason code says, in both languages."""
     if code is None:
         return None
-    text = words.REASONS.get(code) or words.UNASKED.get(code) or words.Text(vi=code, en=code)
-    return {"vi": text.vi, "en": text.en}
+    return (words.REASONS.get(code) or words.UNASKED.get(code) or words.Text.alike(code)).both()
 
 
 def _finding(finding: Finding, record: ResultRecord, card: ModelCard | None, said: Iterable[Feedback]) -> Entry:
@@ -227,4 +225,4 @@ def _result(record: ResultRecord, card: ModelCard | None, said: tuple[Feedback, 
 
 
 def _both(text: words.Text | None) -> Entry | None:
-    return None if text is None else {"vi": text.vi, "en": text.en}
+    return None if text is None else text.both()

@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse
 
 from api.context import ApiContext, Context
 from api.expectation import answer_of
-from api.expectation_text import EXPECTATION, FIELDS, WHO_WAITS, WRONG
 from api.page import preferred, rendered, server_of
+from api.page_texts.expectation import FIELDS, PAGE, PARTS_OF_THE_ILL, WHO_WAITS, WRONG
 from inference.errors import CalculatorBusy, CalculatorLost, InquiryRejected, NothingToExpect
 from inference.inquiry import Inquiry
 
@@ -83,7 +83,7 @@ def _render(context: ApiContext, request: Request, language: Language) -> Respon
     return rendered(
         "expectation.html",
         language,
-        EXPECTATION,
+        PAGE,
         query=urlencode({name: value for name, value in {_MODEL: chosen[:200], **values}.items() if value})
         if sent
         else "",
@@ -93,7 +93,7 @@ def _render(context: ApiContext, request: Request, language: Language) -> Respon
         ],
         groups=[
             {
-                "name": EXPECTATION[group][language],
+                "name": PAGE[group][language],
                 "fields": [_shown(name, values[name], language) for name in _FORM if _FORM[name].group == group],
                 "has_model": group == "model_group",
             }
@@ -171,7 +171,7 @@ _REASONS: Final = {InquiryRejected: "too_many", CalculatorBusy: "busy", Calculat
 
 def _wrong_number(name: str, language: Language) -> str:
     field = _FORM[name]
-    limits = EXPECTATION["range"][language].format(least=f"{field.least:g}", most=f"{field.most:g}")
+    limits = PAGE["range"][language].format(least=f"{field.least:g}", most=f"{field.most:g}")
     return WRONG["number"][language].format(name=FIELDS[name][0][language], range=limits)
 
 
@@ -187,21 +187,21 @@ def _told(found: Mapping[str, Any], language: Language) -> dict[str, Any]:
 
     site, steady = found["site"], found["steady"]
     flags = found["flags_a_week"]
-    shares = EXPECTATION["shares" if flags else "never"][language].format(
+    shares = PAGE["shares" if flags else "never"][language].format(
         ppv=percent(found["ppv"]),
         npv=percent(found["npv"]),
         flags=number(flags),
         false=number(found["false_flags_a_week"]),
         missed=number(found["missed_a_week"]),
     )
-    load = EXPECTATION["load"][language].format(
+    load = PAGE["load"][language].format(
         studies=number(found["studies_a_week"], 0),
         readers=site["readers"],
         minutes=number(site["reading_min"]),
         traffic=percent(found["traffic"]),
         head=number(site["head_start_min"], 0),
     )
-    theory = EXPECTATION["steady"][language]
+    theory = PAGE["steady"][language]
     return {
         "label": found["label"][language],
         "finding": found["finding"]["name"][language],
@@ -210,7 +210,7 @@ def _told(found: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "lines": [
             {
                 "who": WHO_WAITS[line["group"]][language],
-                "part": line["group"] in {"ill and flagged", "ill and missed"},
+                "part": line["group"] in PARTS_OF_THE_ILL,
                 "share": percent(line["share"]),
                 "by_arrival": f"{number(line['fifo_mean'])} ({number(line['fifo_p95'], 0)})",
                 "by_due": f"{number(line['mean'])} ({number(line['p95'], 0)})",
@@ -230,6 +230,6 @@ def _change(line: Mapping[str, Any], number: Any, language: Language) -> dict[st
     low, high = (number(end) for end in line["change_interval"])
     return {
         "kind": kind,
-        "change": EXPECTATION[kind][language].format(minutes=number(abs(change))),
-        "interval": EXPECTATION["interval"][language].format(low=low, high=high),
+        "change": PAGE[kind][language].format(minutes=number(abs(change))),
+        "interval": PAGE["interval"][language].format(low=low, high=high),
     }

@@ -3,75 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
 from api.context import ApiContext, Context
 from api.page import decimal, local, rendered, server_of
-from api.words import Language, Text
+from api.page_texts.models import MODES, PAGE, STATUSES
 from inference import deployment
-from storage.catalog.deployments import Mode, Status
+from storage.catalog.deployments import Mode
 from storage.catalog.permits import Ground
 
 if TYPE_CHECKING:
+    from api.words import Language
     from inference.deployment import Standing
     from models.contract import ModelCard
     from storage.catalog.local_checks import LocalCheck
     from storage.catalog.permits import Permit
 
 router = APIRouter(tags=["page"])
-
-PAGE: Final[Mapping[str, Text]] = {
-    "title": Text(vi="Mô hình AI", en="AI models"),
-    "subtitle": Text(vi="vị trí của từng mô hình tại đơn vị", en="where each stands at this site"),
-    "skip": Text(vi="Đến danh sách", en="Skip to the list"),
-    "other_language": Text(vi="English", en="Tiếng Việt"),
-    "worklist": Text(vi="Danh sách ca chụp", en="Reading worklist"),
-    "as_of": Text(vi="Lúc", en="As of"),
-    "zone": Text(vi="giờ Việt Nam", en="Viet Nam time"),
-    "caption": Text(
-        vi="Mô hình mới chỉ chạy thử cho đến khi một người có tên cho phép; mỗi bước đều được ghi lại.",
-        en="A new model is a shadow until a named person enables it; every step is recorded.",
-    ),
-    "model": Text(vi="Mô hình", en="Model"),
-    "status": Text(vi="Trạng thái", en="Status"),
-    "decided": Text(vi="Người quyết định", en="Decided by"),
-    "ground": Text(vi="Căn cứ", en="Permit"),
-    "thresholds": Text(vi="Ngưỡng", en="Thresholds"),
-    "check": Text(vi="Kiểm tra tại chỗ", en="Local check"),
-    "empty": Text(vi="Chưa cài mô hình nào.", en="No model is installed."),
-    "moves": Text(vi="có thể đổi thứ tự đọc", en="may move the list"),
-    "moves_not": Text(vi="không đổi thứ tự đọc", en="does not move the list"),
-    "stopped": Text(vi="ĐANG DỪNG: {by}: {why}", en="STOPPED: {by}: {why}"),
-    "ages": Text(vi="chỉ từ {years} tuổi", en="from {years} years on only"),
-    "at_first": Text(vi="như khi cài đặt, chưa ai quyết định", en="as installed; nobody has decided yet"),
-    "none": Text(vi="chưa có", en="none"),
-    "phantoms": Text(vi="chỉ ảnh mô phỏng, không cần căn cứ", en="phantoms only: none needed"),
-    "circulation": Text(vi="số lưu hành {number}", en="circulation number {number}"),
-    "research": Text(vi="cam kết nghiên cứu, {by}, đến {until}", en="research statement, {by}, until {until}"),
-    "card_point": Text(vi="{finding}: {threshold} (theo mô hình)", en="{finding}: {threshold} (the card's)"),
-    "site_point": Text(vi="{finding}: {threshold} (của đơn vị)", en="{finding}: {threshold} (the site's)"),
-    "checked": Text(vi="{at}, {by}: {passed}", en="{at}, {by}: {passed}"),
-    "passed": Text(vi="đạt", en="passed"),
-    "refused": Text(vi="không đạt", en="not passed"),
-    "rates": Text(
-        vi="độ nhạy {sensitivity}; độ đặc hiệu {specificity}; PPV {ppv}; {labelled} ca có nhãn",
-        en="sensitivity {sensitivity}; specificity {specificity}; PPV {ppv}; {labelled} labelled",
-    ),
-}
-
-STATUSES: Final = {
-    Status.SHADOW: Text(vi="Chạy thử", en="Shadow"),
-    Status.ENABLED: Text(vi="Đang dùng", en="Enabled"),
-    Status.RETIRED: Text(vi="Ngừng dùng", en="Retired"),
-}
-MODES: Final = {
-    Mode.CLINICAL: Text(vi="lâm sàng", en="clinical"),
-    Mode.RESEARCH: Text(vi="chỉ dùng cho nghiên cứu", en="for research use only"),
-    Mode.PHANTOM: Text(vi="chỉ ảnh mô phỏng", en="phantoms only"),
-}
 
 
 @router.api_route("/vi/models", methods=["GET", "HEAD"], response_class=HTMLResponse)
@@ -150,7 +101,7 @@ def _check(check: LocalCheck | None, language: Language) -> Iterable[str]:
     if check is None:
         yield PAGE["none"][language]
         return
-    passed = PAGE["passed" if check.passed else "refused"][language]
+    passed = PAGE["passed" if check.passed else "not_passed"][language]
     yield PAGE["checked"][language].format(at=local(check.checked_at), by=check.checked_by, passed=passed)
     for code, figures in check.figures["findings"].items():
         shares = {name: _share(figures[name], language) for name in ("sensitivity", "specificity", "ppv")}

@@ -15,7 +15,8 @@ from api import words
 from api.context import ApiContext, Context
 from api.dicomweb import media
 from api.entries import Entry
-from api.page_text import PAGE
+from api.page_texts.every import EVERY_PAGE
+from api.page_texts.worklist import PAGE
 from api.words import LOCAL_TIME, Language, Text
 from api.worklist import page_of, page_tag
 from storage import names
@@ -85,11 +86,11 @@ def preferred(accept_language: str) -> Language:
 
 
 def rendered(template: str, language: Language, said: Mapping[str, Text], **shown: object) -> Response:
-    """Return a page in a language."""
+    """Return a page in a language: what it says beside what every page does."""
     html = _environment.get_template(template).render(
         language=language,
         other="en" if language == "vi" else "vi",
-        text={name: words_of[language] for name, words_of in said.items()},
+        text={name: words_of[language] for name, words_of in (*EVERY_PAGE.items(), *said.items())},
         **shown,
     )
     return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})

@@ -22,6 +22,7 @@ from inference.errors import (
     EnablingRefused,
     InquiryRejected,
     NothingToExpect,
+    RemovalRefused,
     TargetsRefused,
     VerdictRefused,
 )
@@ -77,6 +78,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     storage.CatalogueUnknown: Problem(status=HTTPStatus.NOT_FOUND),
     storage.Rejected: Problem(status=HTTPStatus.CONFLICT),
     EnablingRefused: Problem(status=HTTPStatus.CONFLICT),
+    RemovalRefused: Problem(status=HTTPStatus.CONFLICT),
     storage.Unavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),
     DispatcherUnavailable: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, tell=False),
     InquiryRejected: Problem(status=HTTPStatus.BAD_REQUEST),

@@ -85,12 +85,9 @@ def _as_day(text: str) -> date:
 
 def told(found: Replay, *, shadow: bool) -> dict[str, Any]:
     """Return a replay as plain data, with what it assumes in words."""
-    names = {line.group: GROUP_NAMES[line.group] for line in found.lines}
     return {
         **asdict(found),
-        "lines": [
-            {**asdict(line), "name": {"vi": names[line.group].vi, "en": names[line.group].en}} for line in found.lines
-        ],
+        "lines": [{**asdict(line), "name": GROUP_NAMES[line.group].both()} for line in found.lines],
         "shadow": shadow,
         "assumed": assumptions(found),
     }
@@ -101,4 +98,4 @@ def assumptions(found: Replay) -> list[dict[str, str]]:
     texts = (*(_AS_READ if found.room is None else _AS_ASSUMED), *_ALWAYS)
     room = found.room or Room(readers=0, reading_min=0)
     values = {"readers": room.readers, "minutes": f"{room.reading_min:g}"}
-    return [{"vi": text.vi.format(**values), "en": text.en.format(**values)} for text in texts]
+    return [text.filled(**values).both() for text in texts]

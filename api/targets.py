@@ -59,19 +59,15 @@ def _target(name: str, minutes: dict[str, int], was_set: kept.KeptTarget | None)
         "default_minutes": targets.DEFAULTS[name],
         "set_by": was_set.set_by if was_set else None,
         "set_at": was_set.set_at if was_set else None,
-        "text": {"vi": text.vi, "en": text.en},
+        "text": text.both(),
     }
 
 
 def _guarantee(each: targets.Guarantee) -> dict[str, Any]:
-    said = words.GUARANTEE
     ahead, behind = words.CLASSES[each.ahead], words.CLASSES[each.behind]
     return {
         "ahead": each.ahead,
         "behind": each.behind,
         "minutes": each.minutes,
-        "text": {
-            "vi": said.vi.format(ahead=ahead.vi, behind=behind.vi, minutes=each.minutes),
-            "en": said.en.format(ahead=ahead.en, behind=behind.en, minutes=each.minutes),
-        },
+        "text": words.GUARANTEE.filled(ahead=ahead, behind=behind, minutes=each.minutes).both(),
     }

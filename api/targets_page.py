@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from api.context import ApiContext, Context
 from api.page import local, rendered, server_of
-from api.page_text import TARGETS_PAGE
+from api.page_texts.targets import PAGE
 from api.targets import targets_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _render(context: ApiContext, language: Language) -> Response:
     bounds = {(each["ahead"], each["behind"]): each["minutes"] for each in told["guarantees"]}
     rows = [_row(each, language) for each in told["targets"]]
     server = server_of(context)
-    return rendered("targets.html", language, TARGETS_PAGE, rows=rows, bounds=bounds, server=server)
+    return rendered("targets.html", language, PAGE, rows=rows, bounds=bounds, server=server)
 
 
 def _row(target: dict[str, Any], language: Language) -> dict[str, Any]:

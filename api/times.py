@@ -172,8 +172,7 @@ def _stages(stamps: Mapping[str, datetime]) -> dict[str, Any]:
 
 
 def _named(stage: str) -> dict[str, str]:
-    text = STAGE_NAMES.get(stage, Text(vi=stage, en=stage))
-    return {"vi": text.vi, "en": text.en}
+    return STAGE_NAMES.get(stage, Text.alike(stage)).both()
 
 
 def _budget(found: Budget) -> dict[str, Any]:

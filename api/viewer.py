@@ -176,5 +176,4 @@ def _media_type(name: str) -> str:
 
 
 def _missing(request: Request) -> Response:
-    text = {"vi": VIEWER_MISSING.vi, "en": VIEWER_MISSING.en}
-    return problems.respond(404, VIEWER_MISSING.en, problems.request_id_of(request), text=text)
+    return problems.respond(404, VIEWER_MISSING.en, problems.request_id_of(request), text=VIEWER_MISSING.both())

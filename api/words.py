@@ -22,8 +22,23 @@ class Text:
     vi: str
     en: str
 
+    @classmethod
+    def alike(cls, text: str) -> Text:
+        """Return what reads the same in both: a code that nobody has put into words."""
+        return cls(vi=text, en=text)
+
     def __getitem__(self, language: Language) -> str:
         return self.vi if language == "vi" else self.en
+
+    def filled(self, **values: object) -> Text:
+        """Return the same with values in its places; a text among them goes in by its language."""
+        vi = {name: value.vi if isinstance(value, Text) else value for name, value in values.items()}
+        en = {name: value.en if isinstance(value, Text) else value for name, value in values.items()}
+        return Text(vi=self.vi.format(**vi), en=self.en.format(**en))
+
+    def both(self) -> dict[str, str]:
+        """Return it as the API tells it, by language."""
+        return {"vi": self.vi, "en": self.en}
 
 
 COVERAGE: Final = {

@@ -12,7 +12,7 @@ from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from inference import priority
-from inference.errors import EnablingRefused
+from inference.errors import EnablingRefused, RemovalRefused
 from inference.triage import most_urgent
 from storage.catalog import (
     deployments,
@@ -205,6 +205,36 @@ def retire(tx: Transaction, card: ModelCard, *, by: str, why: str, now: datetime
     retired = deployments.step(tx, _met(tx, card, now), Status.RETIRED, by=by, why=why, now=now)
     _settle(tx, jobs.opt_out(tx, reason=Refusal.RETIRED, digest=card.digest, now=now), now)
     return retired
+
+
+def remove(tx: Transaction, card: ModelCard, *, by: str, why: str, now: datetime) -> None:
+    """Note that an imported model is taken away: it is retired, should it come back; what it said stays.
+
+    Raises
+    ------
+    RemovalRefused
+        It was not imported, it is enabled, or jobs wait for it.
+    """
+    if card.origin != "imported":
+        raise RemovalRefused(
+            f"{card.id} was not imported: it goes with what brought it; roi models retire ends its use"
+        )
+    before = _met(tx, card, now)
+    if before.status is Status.ENABLED:
+        raise RemovalRefused(f"{card.id} is enabled: roi models shadow, or roi models retire, first")
+    waiting = jobs.count_open(tx, card.digest)
+    if waiting:
+        raise RemovalRefused(f"{card.id} has jobs that wait or run ({waiting}): roi models retire ends them")
+    if before.status is not Status.RETIRED:
+        deployments.step(tx, before, Status.RETIRED, by=by, why=why, now=now)
+    deployments.note_removed(tx, ref(card), by=by, why=why, now=now, made_of=_made_of(card))
+
+
+def _made_of(card: ModelCard) -> dict[str, str]:
+    """Return what tells, once the card is gone, which files the model was."""
+    source = card.source
+    told = {} if source is None else {"recipe": source.recipe, "file_sha256": source.file_sha256}
+    return {"weights_sha256": card.weights_sha256, **told}
 
 
 def stop(tx: Transaction, model_id: str, *, by: str, why: str, now: datetime) -> int:

@@ -10,6 +10,7 @@ InferenceError
 ├── DispatcherUnavailable    the broker does not answer
 ├── DispatcherMisconfigured  the dispatch URL cannot work
 ├── EnablingRefused          a model may not move the list here
+├── RemovalRefused           a model may not be taken away here
 ├── CheckRefused             too few cases to say what was asked
 ├── ReportImpossible         a result has no object: its images cannot be read as what the catalogue says
 ├── NotReproducible          a result cannot be made again here
@@ -93,6 +94,10 @@ class DispatcherMisconfigured(InferenceError):
 
 class EnablingRefused(InferenceError):
     """The model may not move the list here: the message says what is missing."""
+
+
+class RemovalRefused(InferenceError):
+    """The model may not be taken away: the message says what to do first."""
 
 
 class CheckRefused(InferenceError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from storage.errors import Unavailable
 
@@ -49,6 +50,17 @@ class Loop:
     def wait(self, seconds: float) -> None:
         """Sleep within a step, until `stop` at most."""
         self._stopped.wait(seconds)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Repeat the step in a thread of its own for as long as the block lasts."""
+        thread = threading.Thread(target=self.run, name=self._name)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stop()
+            thread.join()
 
     def run(self) -> None:
         """Repeat the step in this thread."""

@@ -11,6 +11,7 @@ ModelError
 ├── TorchMissing        this machine cannot run networks         (ours)
 ├── OnnxMissing         nor ONNX files                           (ours)
 ├── ImportRefused       a foreign model that is not taken        (theirs)
+├── ModelStays          an imported model that cannot be removed (ours)
 └── JailUnusable        nothing keeps a conversion off the net   (ours)
 """
 
@@ -62,6 +63,10 @@ class OnnxMissing(ModelError):
 
 class ImportRefused(ModelError):
     """A foreign model is not taken: it is not what was meant, or not what a recipe reads."""
+
+
+class ModelStays(ModelError):
+    """The folder of an imported model cannot be removed."""
 
 
 class JailUnusable(ModelError):

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.cards import model_digest
 from models.chains import Chain
 from models.contract import ModelCard, TriageModel
-from models.errors import CardInvalid, ImportRefused, ModelError
+from models.errors import CardInvalid, ImportRefused, ModelError, ModelStays
 from models.network_model import NetworkModel
 from models.networks import NetworkSpec, build
 from models.weights import load_weights
@@ -189,6 +189,25 @@ def publish(made: Path, written: Written) -> ImportedModel:
         raise ImportRefused(f"a model called {name} is there already; choose another --name") from error
     _sync(made.parent)
     return read(target)
+
+
+def withdraw(folder: Path, name: str) -> None:
+    """Take a model away: at once nobody finds it any more, then its files go.
+
+    Raises
+    ------
+    ModelStays
+        The folder cannot be changed, and the model is where it was.
+    """
+    gone = folder / f".removed-{secrets.token_hex(8)}"
+    try:
+        (folder / name).rename(gone)
+    except OSError as error:
+        raise ModelStays(
+            f"the folder of {name} cannot be removed ({error.strerror}); do so again once it can"
+        ) from error
+    _sync(folder)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from inference import deployment
-from models import registry
+from models import imported, registry
+from models.importers.leftovers import working_in
 from roi.compose import open_database
 from roi.errors import SettingWrong
 from roi.model_check import print_check
@@ -82,6 +83,19 @@ def retire(settings: Settings, model: str, *, by: str, why: str) -> None:
     with _writing(settings) as tx:
         deployment.retire(tx, card, by=by, why=why, now=utc_now())
     sys.stdout.write(f"{card.id} {card.version} is retired: it gets no job\n")
+
+
+def remove(settings: Settings, model: str, *, by: str, why: str) -> None:
+    """Take an imported model away; asked again where that was killed, it takes away what is left."""
+    _check(by, why)
+    card, folder = registry.card(model, settings.models_folder), settings.models_folder
+    with _writing(settings) as tx:
+        deployment.remove(tx, card, by=by, why=why, now=utc_now())
+    with working_in(folder):
+        imported.withdraw(folder, card.id)
+    sys.stdout.write(
+        f"{card.id} {card.version} is removed; its results stay. API and workers know it until their next start.\n"
+    )
 
 
 def stop(settings: Settings, model: str | None, *, by: str, why: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -29,15 +28,8 @@ _PURGE_S = 3600.0
 @contextmanager
 def rejecting(settings: Settings) -> Iterator[None]:
     """Hear rejection notes for as long as the block lasts."""
-    with closing(open_database(settings)) as database:
-        watch = Watch(settings, database)
-        thread = threading.Thread(target=watch.loop.run, name="rejections")
-        thread.start()
-        try:
-            yield
-        finally:
-            watch.loop.stop()
-            thread.join()
+    with closing(open_database(settings)) as database, Watch(settings, database).loop.beside():
+        yield
 
 
 class Watch:

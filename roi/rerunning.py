@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -33,15 +32,8 @@ def rerunning(settings: Settings) -> Iterator[None]:
     if not runtime.available():
         yield
         return
-    with closing(open_database(settings)) as database:
-        again = Again(settings, database)
-        thread = threading.Thread(target=again.loop.run, name="reruns")
-        thread.start()
-        try:
-            yield
-        finally:
-            again.loop.stop()
-            thread.join()
+    with closing(open_database(settings)) as database, Again(settings, database).loop.beside():
+        yield
 
 
 class Again:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -31,15 +30,8 @@ def scrubbing(settings: Settings) -> Iterator[None]:
     if not settings.scrub_every:
         yield
         return
-    with closing(open_database(settings)) as database:
-        schedule = Schedule(settings, database)
-        thread = threading.Thread(target=schedule.loop.run, name="scrub")
-        thread.start()
-        try:
-            yield
-        finally:
-            schedule.loop.stop()
-            thread.join()
+    with closing(open_database(settings)) as database, Schedule(settings, database).loop.beside():
+        yield
 
 
 class Schedule:

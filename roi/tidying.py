@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -29,14 +28,9 @@ _LOOK_S = 60.0
 def tidying(settings: Settings) -> Iterator[None]:
     """Tidy the worklist of workitems every minute, in a thread, for as long as the block lasts."""
     with closing(open_database(settings)) as database:
-        loop = Loop("workitems", Tidier(database, kept=timedelta(days=settings.workitem_days)).step, every_s=_LOOK_S)
-        thread = threading.Thread(target=loop.run, name="workitems")
-        thread.start()
-        try:
+        tidier = Tidier(database, kept=timedelta(days=settings.workitem_days))
+        with Loop("workitems", tidier.step, every_s=_LOOK_S).beside():
             yield
-        finally:
-            loop.stop()
-            thread.join()
 
 
 class Tidier:

@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
+from api.page_texts.expectation import PARTS_OF_THE_ILL, WHO_WAITS
 from inference import targets
 from inference.expectation import Expectation, Site, expect
 from inference.inquiry import Inquiry, finding_of, site_of, told
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
     from models.contract import FindingSpec, ModelCard
     from roi.settings import Settings
     from storage.catalog.flow import Ready
-
-_NAMES: Final = {
-    "all": ("all", "tất cả"),
-    "ill": ("with the finding", "có tổn thương"),
-    "ill and flagged": ("  found by the model", "  được mô hình phát hiện"),
-    "ill and missed": ("  missed by the model", "  bị mô hình bỏ sót"),
-    "flagged by mistake": ("flagged by mistake", "cảnh báo nhầm"),
-    "all others": ("all others", "các ca còn lại"),
-}
 
 
 def simulate(settings: Settings, inquiry: Inquiry, *, as_json: bool) -> None:
@@ -108,10 +100,15 @@ def _table(found: Expectation) -> Table:
     for line in found.lines:
         low, high = line.change_interval
         table.add_row(
-            "\n".join(_NAMES[line.group]),
+            _name(line.group),
             f"{100 * line.share:.1f} %",
             f"{line.fifo_mean:.1f} ({line.fifo_p95:.0f})",
             f"{line.mean:.1f} ({line.p95:.0f})",
             f"{line.change:+.1f}\n{low:+.1f} to {high:+.1f}",
         )
     return table
+
+
+def _name(group: str) -> str:
+    name, indent = WHO_WAITS[group], "  " if group in PARTS_OF_THE_ILL else ""
+    return f"{indent}{name.en}\n{indent}{name.vi}"

@@ -5,7 +5,6 @@ In the worker; any number of workers may do it at a time.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -29,14 +28,9 @@ _LOOK_S = 2.0
 def watching(settings: Settings) -> Iterator[None]:
     """Watch the reading list, in a thread, for as long as the block lasts."""
     with closing(open_database(settings)) as database:
-        loop = Loop("reading", Watcher(database).step, every_s=_LOOK_S)
-        thread = threading.Thread(target=loop.run, name="reading")
-        thread.start()
-        try:
+        watcher = Watcher(database)
+        with Loop("reading", watcher.step, every_s=_LOOK_S).beside():
             yield
-        finally:
-            loop.stop()
-            thread.join()
 
 
 class Watcher:

@@ -20,6 +20,7 @@ from models.importers import contract, jail
 from models.importers.about import read_about
 from models.importers.fetch import bring
 from models.importers.jail import USUAL, Limits
+from models.importers.leftovers import working_in
 from models.weights import golden_beside, sha256_of, verify
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def import_model(wanted: Wanted, folder: Path, *, taken: Collection[str] = (), l
         raise ImportRefused(
             f"{wanted.recipe} {'needs' if recipe.ABOUT else 'takes no'} description of the model (--about)"
         )
-    with imported.being_written(folder) as made:
+    with working_in(folder), imported.being_written(folder) as made:
         weights = made / recipe.WEIGHTS
         with _scratch(folder) as scratch:
             source = scratch / "source"

@@ -137,6 +137,14 @@ def step(
     return after
 
 
+def note_removed(
+    tx: Transaction, model: ModelRef, *, by: str, why: str, now: datetime, made_of: Mapping[str, str]
+) -> None:
+    """Append to the audit that a model was taken away; the site's word on it stays."""
+    detail = {"model": model.id, "version": model.version, **made_of, "reason": why}
+    audit.append(tx, actor=by, action="model-removed", subject=model.digest, at=now, detail=detail)
+
+
 def _note(tx: Transaction, deployment: Deployment, *, action: str, before: Status | None) -> None:
     detail = {
         "model": deployment.model.id,

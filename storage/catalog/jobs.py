@@ -251,6 +251,13 @@ def waiting(tx: Transaction, *, now: datetime, limit: int = 100) -> list[JobId]:
     return [JobId(job) for job in tx.execute(query).scalars()]
 
 
+def count_open(tx: Transaction, digest: str) -> int:
+    """Return how many jobs of a model wait or run."""
+    is_open = _jobs.c.state.in_((JobState.WAITING, JobState.RUNNING))
+    query = sa.select(sa.func.count()).select_from(_jobs).where(_jobs.c.model_digest == digest, is_open)
+    return int(tx.execute(query).scalar_one())
+
+
 def final_waits(tx: Transaction) -> bool:
     """Tell whether a run on all of a series waits for a worker."""
     return tx.execute(sa.select(_jobs.c.id).where(_FINAL, _WAITING).limit(1)).first() is not None

@@ -35,3 +35,10 @@ def test_test_folders_on_the_page_are_those_that_exist() -> None:
     tests = DOCS.parent / "tests"
     listed = set(re.findall(r"^\| `tests/(\w+)` \|", (DOCS / "testing.md").read_text(), re.MULTILINE))
     assert listed == {folder.name for folder in tests.iterdir() if (folder / "__init__.py").exists()}
+
+
+def test_every_decision_has_a_number_of_its_own_which_its_page_says() -> None:
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    numbers = [page.name[:4] for page in pages]
+    assert len(set(numbers)) == len(pages) > 10
+    assert [page.read_text(encoding="utf-8")[2:6] for page in pages] == numbers

@@ -22,6 +22,7 @@ AUDITED |= {
     "model-introduced",
     "model-stopped",
     "model-started",
+    "model-removed",
     "model-checked",
     "permit-recorded",
     "result-retracted",

@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import ApiContext, create_app
-from api.expectation_text import EXPECTATION, WHO_WAITS, WRONG
+from api.page_texts.every import EVERY_PAGE
+from api.page_texts.expectation import PAGE, WHO_WAITS, WRONG
 from inference.expectation import GROUPS
 from tests.unit.api.conftest import BASE
 
@@ -32,7 +33,7 @@ def words(html: str) -> str:
 def test_an_empty_form_asks_in_the_reader_s_language(client: TestClient, path: str, language: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.headers["content-language"]) == (200, language)
-    assert EXPECTATION["intro"]["vi" if language == "vi" else "en"] in words(answer.text)
+    assert PAGE["intro"]["vi" if language == "vi" else "en"] in words(answer.text)
     assert 'id="answer"' not in answer.text
 
 
@@ -95,4 +96,4 @@ def test_a_decimal_comma_is_a_number(client: TestClient) -> None:
 
 def test_where_no_model_is_installed_the_page_says_so(context: ApiContext) -> None:
     with TestClient(create_app(replace(context, cards=())), base_url=BASE) as client:
-        assert EXPECTATION["no_model"]["en"] in client.get("/en/triage").text
+        assert EVERY_PAGE["no_model"]["en"] in client.get("/en/triage").text

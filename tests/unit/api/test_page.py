@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from api import ApiContext, create_app
 from api.page import _age, _minutes, preferred
-from api.page_text import PAGE
+from api.page_texts.worklist import PAGE
 from storage.archive import Archive
 from storage.names import shown
 from tests import builders

@@ -16,7 +16,7 @@ from inference.deployment import at_first
 from models import golden, imported, registry
 from models.chains import Chain, Step
 from models.contract import Source
-from models.errors import CardInvalid, ImportRefused, ModelUnknown, NetworkRefused, WeightsCorrupt
+from models.errors import CardInvalid, ImportRefused, ModelStays, ModelUnknown, NetworkRefused, WeightsCorrupt
 from models.networks import NetworkSpec, build
 from models.weights import golden_beside, save_weights, sha256_of
 from storage.catalog.deployments import Status
@@ -153,6 +153,13 @@ def test_what_was_not_published_is_gone_and_was_never_a_model(folder):
         (made / "card.json").write_bytes((folder / "trial" / "card.json").read_bytes())
         assert list(imported.find(folder)) == ["trial"]
     assert [path.name for path in folder.iterdir()] == ["trial"]
+
+
+def test_a_withdrawn_model_is_gone_with_its_files(folder):
+    with pytest.raises(ModelStays, match="cannot be removed"):
+        imported.withdraw(folder, "nobody")
+    imported.withdraw(folder, "trial")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer import Typer
+
+import roi.commands
+from roi.cli import app
 
 
 def _roi(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -49,6 +56,20 @@ def test_help_names_every_command() -> None:
         "viewer",
     ):
         assert command in shown
+
+
+def test_every_file_of_commands_is_part_of_the_program() -> None:
+    files = [import_module(found.name) for found in pkgutil.walk_packages(roi.commands.__path__, "roi.commands.")]
+    offered = {command for file in files if hasattr(file, "app") for command in _commands(file.app)}
+    assert len(files) > 10
+    assert offered == set(_commands(app))
+
+
+def _commands(of: Typer) -> Iterator[object]:
+    yield from (each.callback for each in of.registered_commands)
+    for group in of.registered_groups:
+        assert group.typer_instance is not None
+        yield from _commands(group.typer_instance)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from pacs_gateway.ingest import Ingest
-from roi import extracting as module
+from roi import behind
+from roi.behind import Keeper
 from roi.cli import app
 from roi.compose import open_archive, open_database
-from roi.extracting import extracting
+from roi.extracting import Unmade, extracting
 from roi.settings import Settings
 from storage import schema
 from storage.archive import utc_now
@@ -107,8 +108,8 @@ def test_the_process_gives_way_and_ends_with_the_block(settings: Settings, datab
 def test_a_killed_process_is_followed_by_another(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_REST_S", 0.1)
-    monkeypatch.setattr(module, "_LOOK_S", 0.1)
+    monkeypatch.setattr(behind, "_REST_S", 0.1)
+    monkeypatch.setattr(behind, "_LOOK_S", 0.1)
     with extracting(settings):
         wait(lambda: made(database) == 1)
         (process,) = children()
@@ -120,8 +121,8 @@ def test_a_killed_process_is_followed_by_another(
 def test_nothing_is_started_where_nothing_is_to_be_made(tmp_path: Path, settings: Settings, database: Database) -> None:
     empty = Settings(data=tmp_path / "empty")
     with closing(open_database(empty)) as nothing:
-        assert not module._Keeper(empty, nothing).is_wanted()
-    keeper = module._Keeper(settings, database)
+        assert not Keeper(empty, nothing, "extract", KIND, Unmade()).is_wanted()
+    keeper = Keeper(settings, database, "extract", KIND, Unmade())
     assert keeper.is_wanted()
     with turn_at(database, KIND, clock=utc_now):
         assert not keeper.is_wanted()

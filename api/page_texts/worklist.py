@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from api.page_texts.every import EVERY_PAGE
 from api.words import Text
 
 PAGE: Final[Mapping[str, Text]] = {
-    "title": Text(vi="Danh sách ca chụp", en="Reading worklist"),
+    "title": EVERY_PAGE["worklist"],
     "subtitle": Text(vi="theo thứ tự cần đọc", en="in the order to read"),
-    "skip": Text(vi="Đến danh sách", en="Skip to the list"),
-    "other_language": Text(vi="English", en="Tiếng Việt"),
-    "ribbon": Text(vi="Cảnh báo", en="Caution"),
-    "as_of": Text(vi="Lúc", en="As of"),
-    "zone": Text(vi="giờ Việt Nam", en="Viet Nam time"),
     "total": Text(vi="ca chụp", en="studies"),
     "changed": Text(vi="Danh sách đã thay đổi. Tải lại", en="The list has changed. Reload"),
     "empty": Text(
@@ -69,12 +65,9 @@ PAGE: Final[Mapping[str, Text]] = {
     "reader_hint": Text(vi="tên của bạn, để ghi nhận", en="your name, for the record"),
     "who": Text(vi="Hãy ghi tên người đọc trước.", en="Say first who you are."),
     "taken": Text(vi="Một người khác đang mở ca này.", en="Somebody else has this study open."),
-    "refused": Text(vi="Chưa ghi nhận được: ", en="Not noted: "),
-    "away": Text(vi="Máy chủ không trả lời; chưa ghi nhận.", en="The server does not answer; nothing was noted."),
     "lists": Text(vi="Danh sách", en="Lists"),
     "waiting": Text(vi="Chờ đọc", en="Waiting"),
     "was_read": Text(vi="Đã đọc", en="Read"),
-    "targets": Text(vi="Hạn đọc", en="Targets"),
     "acts": Text(vi="Thao tác với ca", en="What to do with the study of"),
     "open": Text(vi="Mở ca", en="Open"),
     "close": Text(vi="Đóng ca", en="Close"),
@@ -97,38 +90,4 @@ PAGE: Final[Mapping[str, Text]] = {
     "next": Text(vi="Trang sau", en="Next page"),
     "page": Text(vi="Trang", en="Page"),
     "calculator": Text(vi="Ở đây AI sẽ thay đổi điều gì?", en="What would AI do here?"),
-    "models": Text(vi="Mô hình AI", en="AI models"),
 }
-
-TARGETS_PAGE: Final[Mapping[str, Text]] = {
-    "title": Text(vi="Hạn đọc", en="Targets"),
-    "subtitle": Text(vi="ca nào cần đọc trong bao lâu", en="how soon each class is to be read"),
-    "back": Text(vi="Danh sách ca chụp", en="Reading worklist"),
-    "other_language": PAGE["other_language"],
-    "skip": Text(vi="Đến bảng hạn đọc", en="Skip to the targets"),
-    "reader": Text(vi="Người đặt", en="Set by"),
-    "who": Text(vi="Hãy ghi tên người đặt trước.", en="Say first who you are."),
-    "caption": Text(
-        vi="Số phút từ khi đủ ảnh đến khi đọc, theo mức khẩn. Cấp cứu do người đặt luôn đứng trước mọi ca.",
-        en="Minutes from completion to reading, by class. A person's own STAT goes before everything.",
-    ),
-    "class": Text(vi="Mức khẩn", en="Class"),
-    "minutes": Text(vi="Phút", en="Minutes"),
-    "default": Text(vi="Mặc định", en="Default"),
-    "set_by": Text(vi="Đặt bởi", en="Set by"),
-    "set": Text(vi="Đặt hạn đọc", en="Set the targets"),
-    "bounds": Text(
-        vi="Cam kết: ca ở hàng không bao giờ bị ca ở cột vượt, nếu ca kia đủ ảnh muộn hơn quá chừng này phút. “–”: "
-        "không bị vượt bởi ca đến sau.",
-        en="Guarantee: a study of the row is never overtaken by one of the column that became ready later by more than "
-        "so many minutes. “–”: by none that became ready later.",
-    ),
-    "waits": Text(vi="Ca chờ", en="Waits"),
-    "refused": PAGE["refused"],
-    "away": PAGE["away"],
-    "moved": Text(
-        vi="Đặt hạn sẽ xếp lại mọi ca đang chờ ngay lập tức và được ghi vào nhật ký.",
-        en="Setting targets moves everything that waits at once, and is written into the audit.",
-    ),
-}
-"""What the page says where targets are set."""

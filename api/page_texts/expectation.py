@@ -7,15 +7,12 @@ from typing import Final
 
 from api.words import Text
 
-EXPECTATION: Final[Mapping[str, Text]] = {
+PAGE: Final[Mapping[str, Text]] = {
     "title": Text(vi="Ở đây AI sẽ thay đổi điều gì?", en="What would it do here?"),
     "subtitle": Text(
         vi="phút được và phút mất, trước khi bật mô hình", en="minutes gained and lost, before a model is on"
     ),
     "skip": Text(vi="Đến kết quả", en="Skip to the answer"),
-    "back": Text(vi="Danh sách ca chụp", en="Reading worklist"),
-    "other_language": Text(vi="English", en="Tiếng Việt"),
-    "ribbon": Text(vi="Cảnh báo", en="Caution"),
     "intro": Text(
         vi="Cảnh báo của AI đưa một số ca lên trước, nên các ca khác phải chờ lâu hơn, nhất là ca bệnh bị bỏ sót. "
         "Trang này tính cả hai phía từ số liệu của chính nơi đọc.",
@@ -29,7 +26,6 @@ EXPECTATION: Final[Mapping[str, Text]] = {
     "answer": Text(vi="Kết quả", en="The answer"),
     "wrong": Text(vi="Chưa tính được", en="Not worked out"),
     "model": Text(vi="Mô hình và dấu hiệu", en="Model and finding"),
-    "no_model": Text(vi="Chưa cài mô hình nào.", en="No model is installed."),
     "range": Text(vi="từ {least} đến {most}", en="from {least} to {most}"),
     "shares": Text(
         vi="Trong số cảnh báo, {ppv} là đúng (PPV). Mỗi tuần {flags} cảnh báo, trong đó {false} nhầm; "
@@ -109,6 +105,8 @@ WHO_WAITS: Final[Mapping[str, Text]] = {
     "all others": Text(vi="các ca còn lại", en="all others"),
 }
 """The groups of `inference.expectation.GROUPS`, by name."""
+PARTS_OF_THE_ILL: Final = frozenset({"ill and flagged", "ill and missed"})
+"""Groups that stand below the one that they are part of."""
 
 WRONG: Final[Mapping[str, Text]] = {
     "number": Text(vi="{name}: cần một số {range}.", en="{name}: a number {range}, please."),
