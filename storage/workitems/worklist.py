@@ -25,6 +25,7 @@ from storage.workitems.errors import (
     Refusal,
     SubscriptionRefused,
     WorkitemInvalid,
+    WorkitemRefused,
     WorkitemTooLong,
     WorklistFull,
 )
@@ -78,7 +79,7 @@ _CONTACTS: Final = ("ContactURI", "ContactDisplayName")
 
 # ----------------------------------------------------------------------------------------------------------- created
 def create(tx: Transaction, uid: WorkitemUid, model: DataSet, *, now: datetime) -> bool:
-    """Create a workitem; tell whether what was sent had to be modified: a Worklist Label filled in.
+    """Create a workitem; tell whether what was sent had to be modified: a Worklist Label filled in, a time set anew.
 
     Raises
     ------
@@ -96,8 +97,8 @@ def create(tx: Transaction, uid: WorkitemUid, model: DataSet, *, now: datetime) 
     if catalogue.count(tx) >= MAX_WORKITEMS:
         raise WorklistFull
     kept = _kept(model)
-    modified = not datasets.values(kept, "WorklistLabel")
-    if modified:
+    is_labelled = bool(datasets.values(kept, "WorklistLabel"))
+    if not is_labelled:
         datasets.put(kept, "WorklistLabel", LABEL)
     workitem = _of_size(
         Workitem(uid=uid, state=WorkitemState.SCHEDULED, attributes=_sorted(kept), created_at=now, modified_at=now)
@@ -109,7 +110,7 @@ def create(tx: Transaction, uid: WorkitemUid, model: DataSet, *, now: datetime) 
     if _is_assigned(workitem.attributes):
         mail.add(heard, _assignment(workitem))
     event_reports.post(tx, mail, at=now)
-    return modified
+    return not is_labelled or _is_dated(model)
 
 
 def _subscribe_to_new(tx: Transaction, workitem: Workitem, now: datetime) -> list[str]:
@@ -129,6 +130,11 @@ def _kept(model: DataSet) -> DataSet:
     return {key: element for key, element in model.items() if key not in left_out}
 
 
+def _is_dated(model: DataSet) -> bool:
+    """Tell whether a data set says when it changed the workitem: it is our clock that does."""
+    return bool(datasets.values(model, "ScheduledProcedureStepModificationDateTime"))
+
+
 def _sorted(model: DataSet) -> DataSet:
     return dict(sorted(model.items()))
 
@@ -140,21 +146,23 @@ def _of_size(workitem: Workitem) -> Workitem:
 
 
 # ----------------------------------------------------------------------------------------------------------- changed
-def update(tx: Transaction, uid: WorkitemUid, model: DataSet, *, transaction: str | None, now: datetime) -> None:
-    """Set attributes of a workitem: a sequence as a whole (PS3.4 CC.2.6).
+def update(tx: Transaction, uid: WorkitemUid, model: DataSet, *, transaction: str | None, now: datetime) -> bool:
+    """Set attributes of a workitem, a sequence as a whole (PS3.4 CC.2.6); tell whether what was sent was modified.
 
     Raises
     ------
     WorkitemInvalid
-        An attribute may not be set, or has no value that it may have.
+        An attribute may not be set, or has no value that it may have; or it names another workitem.
     WorkitemRefused
         Its state does not allow it, it is claimed by another Transaction UID, or it is a job of ours.
     CatalogueUnknown, WorkitemGone
         As `storage.catalog.workitems.find`.
     """
-    found, holder = _held(tx, uid)
+    found, holder = _held(tx, uid, Refusal.NOT_CLAIMED, states.NOT_CLAIMED)
     states.check_update(found.state, transaction=transaction, holder=holder)
     attributes.check_set(model)
+    if datasets.first(model, "SOPInstanceUID") not in {None, uid}:
+        raise WorkitemInvalid("SOPInstanceUID is that of another workitem")
     changed = _of_size(replace(found, attributes=_sorted({**found.attributes, **_kept(model)}), modified_at=now))
     catalogue.change(tx, changed)
     mail = Mail()
@@ -163,6 +171,7 @@ def update(tx: Transaction, uid: WorkitemUid, model: DataSet, *, transaction: st
         if datasets.chosen(changed.attributes, keywords) != datasets.chosen(found.attributes, keywords):
             mail.add(heard, told(changed))
     event_reports.post(tx, mail, at=now)
+    return _is_dated(model)
 
 
 def change_state(
@@ -177,7 +186,7 @@ def change_state(
     CatalogueUnknown, WorkitemGone
         As `storage.catalog.workitems.find`.
     """
-    found, holder = _held(tx, uid)
+    found, holder = _held(tx, uid, Refusal.FINAL, states.NOT_ALLOWED)
     following = states.next_state(asked, found.state, transaction=transaction, holder=holder)
     if following is found.state:
         return states.already(following)
@@ -197,6 +206,8 @@ def request_cancel(tx: Transaction, uid: WorkitemUid, model: DataSet, *, request
 
     Raises
     ------
+    WorkitemInvalid
+        What is said of the reason, or of whom to ask, is not as it may be.
     WorkitemRefused
         It is completed, nobody would hear of the request, or it is a job of ours.
     CatalogueUnknown, WorkitemGone
@@ -205,6 +216,7 @@ def request_cancel(tx: Transaction, uid: WorkitemUid, model: DataSet, *, request
     found, _ = catalogue.hold(tx, uid)
     if isinstance(found, JobStep):
         raise states.refused(Refusal.PERFORMER_DECLINES, _NOT_OURS_TO_GIVE)
+    attributes.check_request(model)
     outcome = states.CANCELLATIONS[found.state]
     if isinstance(outcome, Refusal):
         raise states.refused(outcome)
@@ -225,11 +237,11 @@ def request_cancel(tx: Transaction, uid: WorkitemUid, model: DataSet, *, request
     return None
 
 
-def _held(tx: Transaction, uid: WorkitemUid) -> tuple[Workitem, str | None]:
-    """Return a workitem that others may change, and the Transaction UID that holds it."""
+def _held(tx: Transaction, uid: WorkitemUid, refusal: Refusal, warning: str) -> tuple[Workitem, str | None]:
+    """Return a workitem that others may change, and the Transaction UID that holds it; a job is refused so."""
     found, holder = catalogue.hold(tx, uid)
     if isinstance(found, JobStep):
-        raise states.refused(Refusal.FINAL, _NOT_OURS_TO_GIVE)
+        raise WorkitemRefused(refusal, warning, _NOT_OURS_TO_GIVE)
     return found, holder
 
 
