@@ -11,7 +11,7 @@ from storage.records import InstanceRecord, JobState
 from storage.workitems import datasets
 from storage.workitems.attributes import EMPTY_IF_UNKNOWN, RETURNED, RETURNED_IF_SET, SOP_CLASS_UID
 from storage.workitems.datasets import code, made_of
-from storage.workitems.keys import JOB_CODE, JOB_LABEL, JOB_WORKLIST, STATION_SCHEME
+from storage.workitems.keys import JOB_CODE, JOB_LABEL, JOB_WORKLIST, station_of
 from storage.workitems.moments import written
 from storage.workitems.records import JobStep, Workitem
 
@@ -94,7 +94,7 @@ def _changed(found: Workitem | JobStep) -> Any:  # noqa: ANN401 - a time
 def _of_job(step: JobStep, base: str, instances: Sequence[InstanceRecord]) -> DataSet:
     """Return a job's attributes: everything that Table CC.2.5-3 wants of a workitem that a server makes itself."""
     job, subject = step.job, step.subject
-    station = code(job.model_id, STATION_SCHEME, f"{job.model_id} {job.model_version}"[:64])
+    station = station_of(job)
     pairs: list[tuple[str, object]] = [
         ("ScheduledProcedureStepPriority", "HIGH" if step.is_urgent else "MEDIUM"),
         ("ProcedureStepLabel", JOB_LABEL),

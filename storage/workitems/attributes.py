@@ -134,21 +134,21 @@ _INSTANCES: Final = (
 )
 _DESIGNATOR: Final = (
     (
-        Row("LocalNamespaceEntityID", "1C/1", NO, match="*"),
-        Row("UniversalEntityID", "1C/1", NO, match="*"),
-        Row("UniversalEntityIDType", "1C/1", NO, match="*", when=conditions.WITH_UNIVERSAL_ID),
+        Row("LocalNamespaceEntityID", "1C/1", "1C/1", match="*"),
+        Row("UniversalEntityID", "1C/1", "1C/1", match="*"),
+        Row("UniversalEntityIDType", "1C/1", "1C/1", match="*", when=conditions.WITH_UNIVERSAL_ID),
     ),
     ("LocalNamespaceEntityID", "UniversalEntityID"),
 )
 _QUALIFIERS: Final = (
     # 2/2 there, but for the type of the ID: PS3.3 Table 10-18 has them as optional, so that senders leave them out
     (
-        Row("UniversalEntityID", "3/2", NO),
-        Row("UniversalEntityIDType", "1C/1", NO, when=conditions.WITH_UNIVERSAL_ID),
-        Row("IdentifierTypeCode", "3/2", NO),
-        _sequence("AssigningFacilitySequence", "3/2", NO, "O", "-", "-", _DESIGNATOR),
-        _sequence("AssigningJurisdictionCodeSequence", "3/2", NO, "O", "-", "-", _CODE),
-        _sequence("AssigningAgencyOrDepartmentCodeSequence", "3/2", NO, "O", "-", "-", _CODE),
+        Row("UniversalEntityID", "3/2", "3/2"),
+        Row("UniversalEntityIDType", "1C/1", "1C/1", when=conditions.WITH_UNIVERSAL_ID),
+        Row("IdentifierTypeCode", "3/2", "3/2"),
+        _sequence("AssigningFacilitySequence", "3/2", "3/2", "O", "-", "-", _DESIGNATOR),
+        _sequence("AssigningJurisdictionCodeSequence", "3/2", "3/2", "O", "-", "-", _CODE),
+        _sequence("AssigningAgencyOrDepartmentCodeSequence", "3/2", "3/2", "O", "-", "-", _CODE),
     ),
     (),
 )
@@ -203,7 +203,20 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("PatientID", "1C/2", NO, "O", "R", "2", when=conditions.MAKES_A_STUDY),
     Row("IssuerOfPatientID", "2/2", NO, "O", "R", "2"),
     _sequence("IssuerOfPatientIDQualifiersSequence", "2/2", NO, "O", "-", "2", _QUALIFIERS),
-    Row("OtherPatientIDsSequence", "2/2", "3/3", "O", "-", "2", items=(Row("PatientID", "1/1", "1/1"),)),
+    Row(
+        "OtherPatientIDsSequence",
+        "2/2",
+        "3/3",
+        "O",
+        "O",
+        "2",
+        items=(
+            Row("PatientID", "1/1", "1/1", "O", "O", "1"),
+            # 2/2 there, and not allowed in N-SET, which could then set no other ID of another issuer
+            Row("IssuerOfPatientID", "3/2", "3/2", "O", "R", "2"),
+            _sequence("IssuerOfPatientIDQualifiersSequence", "3/2", "3/2", "O", "-", "2", _QUALIFIERS),
+        ),
+    ),
     Row("PatientBirthDate", "2/2", NO, "O", "R", "2"),
     Row("PatientSex", "2/2", NO, "O", "R", "2"),
     _sequence("ReferencedPatientPhotoSequence", "3/3", "3/3", "O", "-", "3", _INSTANCES),

@@ -6,7 +6,7 @@ elsewhere, so its watchers' events are made when one of them listens, from the j
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -29,6 +29,7 @@ from storage.workitems.errors import (
     WorkitemTooLong,
     WorklistFull,
 )
+from storage.workitems.keys import station_of
 from storage.workitems.moments import written
 from storage.workitems.records import (
     FILTERED_WORKLIST_UID,
@@ -382,9 +383,8 @@ def subscribe_to_worklist(
     for each, state, readiness in catalogue.uids_of(tx, matches):
         if subscriptions.subscribe(tx, each, aet, deletion_lock=deletion_lock, now=now) and deletion_lock:
             mail.add([aet], state_report(each, state, readiness or ""))
-    _take_in(
-        tx, subscription, catalogue.open_jobs(tx, matches, limit=JOBS_AT_ONCE), mail, now, silent=not deletion_lock
-    )
+    open_jobs = catalogue.open_jobs(tx, matches, limit=JOBS_AT_ONCE)
+    _take_in(tx, subscription, open_jobs, mail, now, first=_of_known_job if deletion_lock else _of_nothing)
     event_reports.post(tx, mail, at=now)
 
 
@@ -449,7 +449,7 @@ def follow_jobs(tx: Transaction, aet: str, *, now: datetime) -> None:
     mail = Mail()
     for subscription in subscriptions.to_worklist(tx, aet):
         found = _new_jobs(tx, subscription, limit=JOBS_AT_ONCE)
-        _take_in(tx, subscription, found, mail, now)
+        _take_in(tx, subscription, found, mail, now, first=_of_new_job)
         latest = found[-1].created_at if len(found) == JOBS_AT_ONCE else now
         subscriptions.look_until(tx, subscription, max(subscription.looked_until, min(latest, now - LATE_COMMIT)))
     for each in subscriptions.moved_jobs(tx, aet, limit=JOBS_AT_ONCE):
@@ -474,16 +474,29 @@ def _take_in(
     mail: Mail,
     now: datetime,
     *,
-    silent: bool = False,
+    first: Callable[[JobStep], Sequence[Event]],
 ) -> None:
-    """Subscribe a watcher of the worklist to jobs; it hears of each as it was when it was made, unless `silent`."""
+    """Subscribe a watcher of the worklist to jobs; `first` tells of each as it was when it was made, or nothing."""
     for step in found:
-        told = step.state if silent else WorkitemState.SCHEDULED
-        if (
-            subscriptions.subscribe(tx, step.uid, subscription.aet, deletion_lock=False, now=now, told=told)
-            and not silent
-        ):
-            mail.add([subscription.aet], job_report(step, WorkitemState.SCHEDULED))
+        events = first(step)
+        told = WorkitemState.SCHEDULED if events else step.state
+        if subscriptions.subscribe(tx, step.uid, subscription.aet, deletion_lock=False, now=now, told=told):
+            for event in events:
+                mail.add([subscription.aet], event)
+
+
+def _of_nothing(_: JobStep) -> Sequence[Event]:
+    return ()
+
+
+def _of_known_job(step: JobStep) -> Sequence[Event]:
+    return (job_report(step, WorkitemState.SCHEDULED),)
+
+
+def _of_new_job(step: JobStep) -> Sequence[Event]:
+    """Return the events of a job that was just made: its state, and that its model's station is to perform it."""
+    told = datasets.made_of([("ScheduledStationNameCodeSequence", station_of(step.job))])
+    return (*_of_known_job(step), Event(workitem_uid=step.uid, type=EventType.ASSIGNED, attributes=told))
 
 
 # -------------------------------------------------------------------------------------------------- when time is over

@@ -491,6 +491,7 @@ def test_workitems_are_found_by_what_the_table_lets_match(client: TestClient) ->
         ReferencedRequestSequence=[request("A1"), request("A2", RequestedProcedureID="R2")],
         ExpectedCompletionDateTime="20260301200000+0700",
         AdmissionID="ADM",
+        OtherPatientIDsSequence=[data_set(PatientID="BHYT7", IssuerOfPatientID="BHXH")],
     )
     create(client, "2.25.2", PatientName={"Alphabetic": "Trần^Hoa"}, PatientID="P2", ProcedureStepLabel="Other")
     for query in (
@@ -506,6 +507,7 @@ def test_workitems_are_found_by_what_the_table_lets_match(client: TestClient) ->
         "ExpectedCompletionDateTime=20260301-20260302",
         "ExpectedCompletionDateTime=20260301200000%2B0700",
         "AdmissionID=ADM",
+        "OtherPatientIDsSequence.PatientID=BHYT7&OtherPatientIDsSequence.IssuerOfPatientID=BHXH",
     ):
         assert found(client, query) == [UID], query
     for query in (

@@ -48,6 +48,7 @@ def test_every_required_key_of_the_standard_is_matched() -> None:
         "PatientName",
         "PatientID",
         "IssuerOfPatientID",
+        "OtherPatientIDsSequence.IssuerOfPatientID",
         "PatientBirthDate",
         "PatientSex",
         "AdmissionID",

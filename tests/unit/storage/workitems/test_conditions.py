@@ -264,6 +264,9 @@ def test_the_issuer_of_a_patients_id_is_looked_at_too() -> None:
     assert said_of(workitem(**{path: [facility]})) == (
         f"{path}.AssigningFacilitySequence.UniversalEntityIDType is missing, wanted with UniversalEntityID"
     )
+    other = data_set(PatientID="BHYT1", **{path: [data_set(UniversalEntityID="1.2.3")]})
+    with pytest.raises(WorkitemInvalid, match=f"OtherPatientIDsSequence.{path}.UniversalEntityIDType is missing"):
+        check_set(data_set(OtherPatientIDsSequence=[other]))
 
 
 # ------------------------------------------------------------------------------------------- the whole table, CC.2.5-3
