@@ -92,6 +92,25 @@ def performed(**changed: Any) -> Model:
     return data_set(UnifiedProcedureStepPerformedProcedureSequence=[data_set(**{**told, **changed})])
 
 
+def content(value_type: str, **values: Any) -> Model:
+    """A content item that names a parameter."""
+    return data_set(ValueType=value_type, ConceptNameCodeSequence=[code("1", "Parameter", "99SITE")], **values)
+
+
+def instances(sop_class_uid: str = "1.2.840.10008.5.1.4.1.1.2", **changed: Any) -> Model:
+    """An item that refers to one instance; `changed` replaces what it names, of the reference what belongs there."""
+    beside = {key: changed.pop(key) for key in list(changed) if key.startswith(("HL7", "ReferencedF", "ReferencedSe"))}
+    reference = data_set(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID="2.25.77.1.1", **beside)
+    told: dict[str, Any] = {
+        "TypeOfInstances": "DICOM",
+        "StudyInstanceUID": "2.25.77",
+        "SeriesInstanceUID": "2.25.77.1",
+        "ReferencedSOPSequence": [reference],
+        "WADORSRetrievalSequence": [data_set(RetrieveURL="https://archive.example/dicom-web/studies/2.25.77")],
+    }
+    return data_set(**{**told, **changed})
+
+
 def state(asked: str, transaction: str | None = None) -> Model:
     """The body of a change of state."""
     return data_set(ProcedureStepState=asked, TransactionUID=transaction)

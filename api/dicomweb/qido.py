@@ -42,7 +42,9 @@ _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _FUZZY: Final = "fuzzymatching"
 _SWITCHES: Final = (_FUZZY, "emptyvaluematching", "multiplevaluematching")
 _ORDER: Final = "orderby"
-_RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", *_SWITCHES})
+_CHARSET: Final = "charset"
+_OURS: Final = re.compile(r"\s*(utf-?8|\*)\s*(;.*)?", re.IGNORECASE)
+_RESERVED: Final = frozenset({"limit", "offset", "includefield", "accept", _CHARSET, *_SWITCHES})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +177,8 @@ def read_query(
     values = dict(path)
     switched = {name for name, value in items if name in _SWITCHES and value.lower() == "true"}
     warnings = [_literal(name) for name in _SWITCHES if name in switched and not (fuzzy and name == _FUZZY)]
+    if not all(_takes_ours(value) for name, value in items if name == _CHARSET):
+        warnings.append("The charset parameter is not supported. The answer is in UTF-8.")
     for name, value in items:
         if name in _RESERVED:
             continue
@@ -227,6 +231,11 @@ def _is_by_name(items: Sequence[tuple[str, str]], level: Level) -> bool:
 def _literal(name: str) -> str:
     # PS3.18 8.3.4.2: the sentence is the standard's.
     return f"The {name} parameter is not supported. Only literal matching has been performed."
+
+
+def _takes_ours(charsets: str) -> bool:
+    """Tell whether UTF-8 is among the character sets of a list (PS3.18 8.3.3.2)."""
+    return any(_OURS.fullmatch(charset) for charset in charsets.split(","))
 
 
 def _unsigned(items: Sequence[tuple[str, str]], name: str, default: int) -> int:

@@ -28,7 +28,7 @@ from pacs_gateway.header import is_uid
 from storage.catalog import studies
 from storage.catalog import workitems as catalogue
 from storage.search import Match
-from storage.workitems import datasets, worklist
+from storage.workitems import datasets, states, worklist
 from storage.workitems.errors import WorkitemRefused
 from storage.workitems.keys import MATCHED
 from storage.workitems.records import FILTERED_WORKLIST_UID, WORKLIST_UID, JobStep, WorkitemUid
@@ -51,9 +51,17 @@ NOBODY: Final = "ANONYMOUS"
 """The Requesting AE of a request to cancel that names none."""
 
 _METHODS: Final = ["GET", "HEAD"]
-_ONE: Final = (media.DICOM_JSON, media.JSON, media.DICOM_XML)
-_MODIFIED: Final = "The Workitem was created with modifications."
+_ONE: Final = (*FORMS, media.DICOM_XML)
+_CREATED_MODIFIED: Final = "The Workitem was created with modifications."
+_UPDATED_MODIFIED: Final = "The Workitem was updated with modifications."
 _NO_LOCK: Final = "Deletion Lock not granted."
+_STATUSES: Final[Mapping[str, int]] = {
+    states.TRANSACTION_MISSING: 400,
+    states.TRANSACTION_INCORRECT: 400,
+    states.NOT_UPDATABLE: 400,
+}
+"""The status of a refusal, by the standard's sentence for it; of any other it is 409 (PS3.18 11.6.3.1, 11.7.3.1)."""
+
 _UID_NAMES: Final = frozenset({"workitem", "affectedsopinstanceuid"})
 _TRANSACTION_NAMES: Final = frozenset({"transaction", "transaction-uid", "transactionuid"})
 _CONTENT: Final[dict[str, Any]] = {name: {} for name in TAKEN}
@@ -79,9 +87,9 @@ def create_workitem(context: Context, request: Request, content: Body) -> Respon
     model = read_data_set(request, content)
     uid = _uid_for(request, model)
     modified = _write(context, request, lambda tx: worklist.create(tx, uid, model, now=context.clock()))
-    url = f"{context.dicomweb_url}/workitems/{uid}"
+    url = _url(context, uid)
     response = Response(status_code=201, headers={"Location": url, "Content-Location": url})
-    return _warned(context, response, [_MODIFIED] if modified else [])
+    return _warned(context, response, [_CREATED_MODIFIED] if modified else [])
 
 
 @router.api_route("/workitems/{workitem}", methods=_METHODS, responses=answers(*_ONE, problems=(404, 406, 410)))
@@ -92,9 +100,10 @@ def retrieve_workitem(context: Context, request: Request, workitem: WorkitemPath
         found = catalogue.find(tx, workitem)
         instances = _input_of(tx, found) if isinstance(found, JobStep) else []
     model = as_model(found, context.dicomweb_url, instances)
-    if offer == media.DICOM_XML:
-        return Response(as_xml(model), media_type=offer)
-    return give_at_once(request, offer, [model])
+    is_bare = offer == media.DICOM_XML
+    answer = Response(as_xml(model), media_type=offer) if is_bare else give_at_once(request, offer, [model])
+    answer.headers["Content-Location"] = _url(context, found.uid)
+    return answer
 
 
 @router.post("/workitems/{workitem}", responses=_done(200, "Updated", 403, 404, 409, 410, 415), openapi_extra=_BODY)
@@ -102,12 +111,12 @@ def update_workitem(context: Context, request: Request, workitem: WorkitemPath, 
     """Set attributes of a workitem; one that is claimed by whoever holds its Transaction UID."""
     model = read_data_set(request, content)
     transaction = _transaction_for(request, model)
-    _write(
+    modified = _write(
         context,
         request,
         lambda tx: worklist.update(tx, workitem, model, transaction=transaction, now=context.clock()),
     )
-    return Response(status_code=200)
+    return _warned(context, Response(status_code=200), [_UPDATED_MODIFIED] if modified else [])
 
 
 @router.put("/workitems/{workitem}/state", responses=_CHANGED, openapi_extra=_BODY)
@@ -206,6 +215,8 @@ def subscribe(
 ) -> Response:
     """Subscribe an AE title to a workitem, to all, or to all that match a filter; the events come by its channel."""
     title = title_of(aet)
+    if workitem == FILTERED_WORKLIST_UID and not named:
+        raise ParameterRejected("a filtered subscription needs a filter")
     matches, warnings = _filter(named or [])
     now = context.clock()
     if workitem in {WORKLIST_UID, FILTERED_WORKLIST_UID}:
@@ -314,6 +325,10 @@ def _write(context: ApiContext, request: Request, work: Callable[[Transaction], 
     return answer
 
 
+def _url(context: ApiContext, workitem: WorkitemUid) -> str:
+    return f"{context.dicomweb_url}/workitems/{workitem}"
+
+
 def _warned(context: ApiContext, response: Response, warnings: Iterable[str]) -> Response:
     for warning in warnings:
         response.headers.append("Warning", _warning(context, warning))
@@ -332,7 +347,8 @@ def register(app: FastAPI, context: ApiContext) -> None:
         if not isinstance(error, WorkitemRefused):
             raise error
         headers: Mapping[str, str] = {"Warning": _warning(context, error.warning)}
-        return problems.respond(409, str(error), problems.request_id_of(request), headers=headers)
+        status = _STATUSES.get(error.warning, 409)
+        return problems.respond(status, str(error), problems.request_id_of(request), headers=headers)
 
     handler: ExceptionHandler = refused
     app.add_exception_handler(WorkitemRefused, handler)

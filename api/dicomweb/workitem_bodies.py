@@ -11,6 +11,8 @@ from starlette.requests import ClientDisconnect
 
 from api.dicomweb import media
 from api.dicomweb.composed import read_json
+from api.dicomweb.forms import XML_PARTS
+from api.dicomweb.multipart import Part, boundary_of, parts
 from api.dicomweb.native import from_xml
 from api.dicomweb.written import write
 from api.errors import BodyIncomplete, BodyRejected, BodyTooLarge, MediaTypeUnsupported
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 SILENCE_S: Final = 30
 _BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-TAKEN: Final = (media.DICOM_JSON, media.JSON, media.DICOM_XML)
+TAKEN: Final = (media.DICOM_JSON, media.JSON, media.DICOM_XML, XML_PARTS)
 
 
 async def whole_body(request: Request) -> bytes:
@@ -59,17 +61,34 @@ def read_data_set(request: Request, content: bytes) -> DataSet:
     HeaderUnreadable
         A value is none of its VR, or comes apart from the data set.
     """
-    declared = media.parse(request.headers.get("content-type", ""))
-    name = declared[0].name if declared else ""
-    if name not in TAKEN or request.headers.get("content-encoding", "identity") != "identity":
+    form = _media_type(request.headers.get("content-type", ""))
+    is_taken = any(form.name == one.name and form.root == one.root for one in map(_media_type, TAKEN))
+    if not is_taken or request.headers.get("content-encoding", "identity") != "identity":
         raise MediaTypeUnsupported(f"send one data set as {', '.join(TAKEN)}")
-    models = [from_xml([content])] if name == media.DICOM_XML else read_json(content)
+    models = _read(form, content)
     if len(models) != 1:
-        raise BodyRejected("the body holds more than one data set")
+        raise BodyRejected("the body does not hold one data set")
     model = _normal(models[0])
     for _ in write(model, _no_bulk):
         pass  # every value is looked at on its way
     return model
+
+
+def _media_type(text: str) -> media.MediaType:
+    declared = media.parse(text)
+    return declared[0] if declared else media.MediaType(name="")
+
+
+def _read(form: media.MediaType, content: bytes) -> list[DataSet]:
+    if form.name == media.MULTIPART:
+        return [_of_part(part) for part in parts([content], boundary_of(form))]
+    return [from_xml([content])] if form.name == media.DICOM_XML else read_json(content)
+
+
+def _of_part(part: Part) -> DataSet:
+    if _media_type(part.headers.get("content-type", media.DICOM_XML)).name != media.DICOM_XML:
+        raise BodyRejected(f"the part is not {media.DICOM_XML}")
+    return from_xml(map(bytes, part.pieces))
 
 
 def _no_bulk(_tag: str, uri: str) -> Bulk:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from api.dicomweb.model import DataSet, element, name_groups
 from storage.records import InstanceRecord, JobState
 from storage.workitems import datasets
-from storage.workitems.attributes import RETURNED, SOP_CLASS_UID
+from storage.workitems.attributes import EMPTY_IF_UNKNOWN, RETURNED, RETURNED_IF_SET, SOP_CLASS_UID
 from storage.workitems.datasets import code, made_of
-from storage.workitems.keys import JOB_CODE, JOB_LABEL, JOB_WORKLIST, STATION_SCHEME
+from storage.workitems.keys import JOB_CODE, JOB_LABEL, JOB_WORKLIST, station_of
 from storage.workitems.moments import written
 from storage.workitems.records import JobStep, Workitem
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _EVENT_REPORT: Final = 0x0100
 _HAS_DATA_SET: Final = 0x0000
+_UNKNOWN: Final = made_of((keyword, None) for keyword in EMPTY_IF_UNKNOWN)
 _CODE: Final = code(*JOB_CODE)
 _FAILED: Final = code("110513", "DCM", "Discontinued for unspecified reason")
 
@@ -39,7 +40,7 @@ def as_model(found: Workitem | JobStep, base: str, instances: Sequence[InstanceR
             ("ScheduledProcedureStepModificationDateTime", written(_changed(found))),
         ]
     )
-    return dict(sorted((told | beside).items()))
+    return dict(sorted((_UNKNOWN | told | beside).items()))
 
 
 def as_answer(model: DataSet, wanted: Iterable[str]) -> DataSet:
@@ -48,7 +49,17 @@ def as_answer(model: DataSet, wanted: Iterable[str]) -> DataSet:
     if "all" in tops:
         return model
     known = [keyword for keyword in (*RETURNED, *tops, "SpecificCharacterSet") if element_exists(keyword)]
-    return datasets.chosen(model, known)
+    return dict(sorted({**_set_within(model), **datasets.chosen(model, known)}.items()))
+
+
+def _set_within(model: DataSet) -> DataSet:
+    """Return what is given of sequences that are not given whole: what their items have of type 1C."""
+    made: DataSet = {}
+    for sequence, keywords in RETURNED_IF_SET.items():
+        set_items = [datasets.chosen(item, keywords) for item in datasets.items(model, sequence)]
+        if any(set_items):
+            datasets.put(made, sequence, *set_items)
+    return made
 
 
 def element_exists(keyword: str) -> bool:
@@ -83,7 +94,7 @@ def _changed(found: Workitem | JobStep) -> Any:  # noqa: ANN401 - a time
 def _of_job(step: JobStep, base: str, instances: Sequence[InstanceRecord]) -> DataSet:
     """Return a job's attributes: everything that Table CC.2.5-3 wants of a workitem that a server makes itself."""
     job, subject = step.job, step.subject
-    station = code(job.model_id, STATION_SCHEME, f"{job.model_id} {job.model_version}"[:64])
+    station = station_of(job)
     pairs: list[tuple[str, object]] = [
         ("ScheduledProcedureStepPriority", "HIGH" if step.is_urgent else "MEDIUM"),
         ("ProcedureStepLabel", JOB_LABEL),
@@ -106,19 +117,8 @@ def _of_job(step: JobStep, base: str, instances: Sequence[InstanceRecord]) -> Da
         ("ReferencedRequestSequence", _request(step)),
         ("ProcedureStepProgressInformationSequence", _progress(step)),
         ("UnifiedProcedureStepPerformedProcedureSequence", _performed(step, station)),
-        *((keyword, None) for keyword in _NOT_KNOWN),
     ]
     return made_of(pairs)
-
-
-_NOT_KNOWN: Final = (
-    "IssuerOfPatientIDQualifiersSequence",
-    "OtherPatientIDsSequence",
-    "AdmissionID",
-    "IssuerOfAdmissionIDSequence",
-    "AdmittingDiagnosesDescription",
-    "AdmittingDiagnosesCodeSequence",
-)
 
 
 def _input(step: JobStep, base: str, instances: Sequence[InstanceRecord]) -> list[DataSet]:

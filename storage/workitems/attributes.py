@@ -1,6 +1,7 @@
 """What a workitem holds, as data beside PS3.4 Table CC.2.5-3: what must come, may be set, must be there at the end.
 
-Attributes that are not listed are of type 3 in every column: kept and given back.
+Attributes that are not listed are of type 3 in every column: kept and given back.  An attribute of type 1C or 2C has
+its condition beside it where a workitem tells whether it is met; one without is taken either way.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from storage.workitems import datasets
-from storage.workitems.datasets import DataSet, Element
+from storage.workitems import conditions, datasets
+from storage.workitems.conditions import Condition, Nest
+from storage.workitems.datasets import DataSet
 from storage.workitems.errors import WorkitemInvalid
 from storage.workitems.states import WorkitemState
 
@@ -38,7 +40,8 @@ class Row:
     back: str = "-"
     items: tuple[Row, ...] = ()
     one_of: tuple[str, ...] = ()
-    """One of these an item must have."""
+    """One of these an item must have: each is of type 1C, and wanted where all others are missing."""
+    when: Condition | None = None
 
 
 def _sequence(  # noqa: PLR0917 - the columns of a row, in their order
@@ -56,18 +59,36 @@ def _sequence(  # noqa: PLR0917 - the columns of a row, in their order
 # ------------------------------------------------------------------------------------- the macros, CC.2.5-2a to -2g
 _CODE: Final = (
     (
-        Row("CodeValue", "1C/1C", "1C/1C", match="*"),
-        Row("CodingSchemeDesignator", "1C/1C", "1C/1C", match="*"),
+        Row("CodeValue", "1C/1C", "1C/1C", match="*", when=conditions.SHORT_CODE),
+        Row("CodingSchemeDesignator", "1C/1C", "1C/1C", match="*", when=conditions.WITH_A_CODE),
+        Row("CodingSchemeVersion", "1C/1C", "1C/1C", when=conditions.WITH_A_SCHEME),
         Row("CodeMeaning", "1/1", "1/1"),
-        Row("LongCodeValue", "1C/1C", "1C/1C", match="*"),
-        Row("URNCodeValue", "1C/1C", "1C/1C", match="*"),
+        Row("LongCodeValue", "1C/1C", "1C/1C", match="*", when=conditions.LONG_CODE),
+        Row("URNCodeValue", "1C/1C", "1C/1C", match="*", when=conditions.URN_CODE),
     ),
     ("CodeValue", "LongCodeValue", "URNCodeValue"),
 )
-_CONTENT: Final = (
-    (Row("ValueType", "1/1", "1/1"), _sequence("ConceptNameCodeSequence", "1/1", "1/1", "O", "-", "-", _CODE)),
-    (),
+
+
+def _value(keyword: str, value_type: str, macro: tuple[tuple[Row, ...], tuple[str, ...]] = ((), ())) -> Row:
+    """Return the row of a content item's value; 1/1 there for N-SET, but no item has the values of all types."""
+    return Row(keyword, "1C/1C", "1C/1C", "O", "-", "-", *macro, when=conditions.of_type(value_type))
+
+
+_ITEM: Final = (
+    Row("ValueType", "1/1", "1/1"),
+    _sequence("ConceptNameCodeSequence", "1/1", "1/1", "O", "-", "-", _CODE),
+    _value("DateTime", "DATETIME"),
+    _value("Date", "DATE"),
+    _value("Time", "TIME"),
+    _value("PersonName", "PNAME"),
+    _value("UID", "UIDREF"),
+    _value("TextValue", "TEXT"),
+    _value("ConceptCodeSequence", "CODE", _CODE),
+    _value("NumericValue", "NUMERIC"),
+    _value("MeasurementUnitsCodeSequence", "NUMERIC", _CODE),
 )
+_CONTENT: Final = ((*_ITEM, Row("ContentItemModifierSequence", "3/3", "3/3", items=_ITEM)), ())
 _REFERENCE: Final = (
     (
         Row("ReferencedSOPClassUID", "1/1", "1/1", match="*"),
@@ -75,24 +96,71 @@ _REFERENCE: Final = (
     ),
     (),
 )
+_REPOSITORY: Final = (Row("RepositoryUniqueID", "1/1", "1/1"), Row("HomeCommunityID", "3/2", "3/2"))
 _INSTANCES: Final = (
     (
         Row("TypeOfInstances", "1/1", "1/1"),
-        Row("StudyInstanceUID", "1C/1", "1C/1", match="*"),
-        Row("SeriesInstanceUID", "1C/1", "1C/1", match="*"),
-        Row("ReferencedSOPSequence", "1/1", "1/1", items=_REFERENCE[0]),
+        Row("StudyInstanceUID", "1C/1", "1C/1", match="*", when=conditions.OF_A_STUDY),
+        Row("SeriesInstanceUID", "1C/1", "1C/1", match="*", when=conditions.OF_A_STUDY),
+        Row(
+            "ReferencedSOPSequence",
+            "1/1",
+            "1/1",
+            items=(
+                *_REFERENCE[0],
+                Row("HL7InstanceIdentifier", "1C/1", "1C/1", when=conditions.OF_A_DOCUMENT),
+                Row("ReferencedFrameNumber", "1C/1", "1C/1", when=conditions.WITHOUT_SEGMENTS),
+                Row("ReferencedSegmentNumber", "1C/1", "1C/1", when=conditions.WITHOUT_FRAMES),
+            ),
+        ),
+        Row("DICOMRetrievalSequence", "1C/1", "1C/1", items=(Row("RetrieveAETitle", "1/1", "1/1"),)),
+        Row(
+            "DICOMMediaRetrievalSequence",
+            "1C/1",
+            "1C/1",
+            items=(Row("StorageMediaFileSetID", "2/2", "2/2"), Row("StorageMediaFileSetUID", "1/1", "1/1")),
+        ),
+        Row("WADORetrievalSequence", "1C/1", "1C/1", items=(Row("RetrieveURI", "1/1", "1/1"),)),
+        Row("XDSRetrievalSequence", "1C/1", "1C/1", items=_REPOSITORY),
+        Row("WADORSRetrievalSequence", "1C/1", "1C/1", items=(Row("RetrieveURL", "1/1", "1/1"),)),
     ),
-    (),
+    (
+        "DICOMRetrievalSequence",
+        "DICOMMediaRetrievalSequence",
+        "WADORetrievalSequence",
+        "WADORSRetrievalSequence",
+        "XDSRetrievalSequence",
+    ),
 )
 _DESIGNATOR: Final = (
     (
         Row("LocalNamespaceEntityID", "1C/1", "1C/1", match="*"),
         Row("UniversalEntityID", "1C/1", "1C/1", match="*"),
-        Row("UniversalEntityIDType", "1C/1", "1C/1", match="*"),
+        Row("UniversalEntityIDType", "1C/1", "1C/1", match="*", when=conditions.WITH_UNIVERSAL_ID),
     ),
     ("LocalNamespaceEntityID", "UniversalEntityID"),
 )
-_STORAGE: Final = ((), ("DICOMStorageSequence", "STOWRSStorageSequence", "XDSStorageSequence"))
+_QUALIFIERS: Final = (
+    # 2/2 there, but for the type of the ID: PS3.3 Table 10-18 has them as optional, so that senders leave them out
+    (
+        Row("UniversalEntityID", "3/2", "3/2"),
+        Row("UniversalEntityIDType", "1C/1", "1C/1", when=conditions.WITH_UNIVERSAL_ID),
+        Row("IdentifierTypeCode", "3/2", "3/2"),
+        _sequence("AssigningFacilitySequence", "3/2", "3/2", "O", "-", "-", _DESIGNATOR),
+        _sequence("AssigningJurisdictionCodeSequence", "3/2", "3/2", "O", "-", "-", _CODE),
+        _sequence("AssigningAgencyOrDepartmentCodeSequence", "3/2", "3/2", "O", "-", "-", _CODE),
+    ),
+    (),
+)
+_STORAGE: Final = (
+    (
+        Row("ReferencedSOPClassUID", "1C/1", "1C/1"),
+        Row("DICOMStorageSequence", "1C/1", "1C/1", items=(Row("DestinationAE", "1/1", "1/1"),)),
+        Row("STOWRSStorageSequence", "1C/1", "1C/1", items=(Row("StorageURL", "1/1", "1/1"),)),
+        Row("XDSStorageSequence", "1C/1", "1C/1", items=_REPOSITORY),
+    ),
+    ("DICOMStorageSequence", "STOWRSStorageSequence", "XDSStorageSequence"),
+)
 
 # ---------------------------------------------------------------------------------------------------------- the table
 TABLE: Final[tuple[Row, ...]] = (
@@ -128,14 +196,27 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("CommentsOnTheScheduledProcedureStep", "2/2", "3/1", "O", "-", "3"),
     Row("InputReadinessState", "1/1", "3/1", "R", "R", "1"),
     _sequence("InputInformationSequence", "2/2", "3/2", "O", "O", "2", _INSTANCES),
-    Row("StudyInstanceUID", "1C/2", "3/2", "O", "O", "2"),
+    Row("StudyInstanceUID", "1C/2", "3/2", "O", "O", "2", when=conditions.MAKES_A_STUDY),
     _sequence("OutputDestinationSequence", "3/3", "3/3", "O", "-", "3", _STORAGE),
     # Relationship
     Row("PatientName", "2/2", NO, "O", "R", "2"),
-    Row("PatientID", "1C/2", NO, "O", "R", "2"),
+    Row("PatientID", "1C/2", NO, "O", "R", "2", when=conditions.MAKES_A_STUDY),
     Row("IssuerOfPatientID", "2/2", NO, "O", "R", "2"),
-    Row("IssuerOfPatientIDQualifiersSequence", "2/2", NO, "O", "-", "2"),
-    Row("OtherPatientIDsSequence", "2/2", "3/3", "O", "-", "2", items=(Row("PatientID", "1/1", "1/1"),)),
+    _sequence("IssuerOfPatientIDQualifiersSequence", "2/2", NO, "O", "-", "2", _QUALIFIERS),
+    Row(
+        "OtherPatientIDsSequence",
+        "2/2",
+        "3/3",
+        "O",
+        "O",
+        "2",
+        items=(
+            Row("PatientID", "1/1", "1/1", "O", "O", "1"),
+            # 2/2 there, and not allowed in N-SET, which could then set no other ID of another issuer
+            Row("IssuerOfPatientID", "3/2", "3/2", "O", "R", "2"),
+            _sequence("IssuerOfPatientIDQualifiersSequence", "3/2", "3/2", "O", "-", "2", _QUALIFIERS),
+        ),
+    ),
     Row("PatientBirthDate", "2/2", NO, "O", "R", "2"),
     Row("PatientSex", "2/2", NO, "O", "R", "2"),
     _sequence("ReferencedPatientPhotoSequence", "3/3", "3/3", "O", "-", "3", _INSTANCES),
@@ -204,9 +285,11 @@ TABLE: Final[tuple[Row, ...]] = (
                 "ActualHumanPerformersSequence",
                 NO,
                 "3/1",
+                "RC",
+                back="1C",
                 items=(
-                    _sequence("HumanPerformerCodeSequence", NO, "3/1", "O", "-", "-", _CODE),
-                    Row("HumanPerformerName", NO, "3/1"),
+                    _sequence("HumanPerformerCodeSequence", NO, "3/1", "RC", "-", "-", _CODE),
+                    Row("HumanPerformerName", NO, "3/1", "RC"),
                     Row("HumanPerformerOrganization", NO, "3/1"),
                 ),
             ),
@@ -219,11 +302,19 @@ TABLE: Final[tuple[Row, ...]] = (
             _sequence("PerformedWorkitemCodeSequence", NO, "3/1", "P", "-", "-", _CODE),
             _sequence("PerformedProcessingParametersSequence", NO, "3/1", "O", "-", "-", _CONTENT),
             Row("PerformedProcedureStepEndDateTime", NO, "3/1", "P", "-", "1C"),
-            # P as well, but where nothing was made it may have no items
+            # P as well, but where nothing was made it may have no items; it is there, since N-SET has it as type 2
             _sequence("OutputInformationSequence", NO, "2/2", "O", "-", "-", _INSTANCES),
         ),
     ),
 )
+
+REQUEST: Final[tuple[Row, ...]] = (
+    Row("ReasonForCancellation", NO, "3/1"),
+    _sequence("ProcedureStepDiscontinuationReasonCodeSequence", NO, "3/1", "O", "-", "-", _CODE),
+    Row("ContactURI", NO, "3/1"),
+    Row("ContactDisplayName", NO, "3/1"),
+)
+"""What may be said with a request to cancel a workitem (PS3.4 Table CC.2.2-1)."""
 
 ENUMERATED: Final[Mapping[str, frozenset[str]]] = {
     "ScheduledProcedureStepPriority": frozenset({"HIGH", "MEDIUM", "LOW"}),
@@ -237,6 +328,16 @@ COLUMNS: Final = (*sorted(_SERVERS_OWN), "ProcedureStepState")
 RETURNED: Final = frozenset(row.keyword for row in TABLE if row.back in {"1", "2", "2C"})
 """What an answer to a search carries in any case."""
 
+EMPTY_IF_UNKNOWN: Final = tuple(row.keyword for row in TABLE if row.back == "2")
+"""What a workitem that is given out has in any case, without value where nobody has set it."""
+
+RETURNED_IF_SET: Final[Mapping[str, tuple[str, ...]]] = {
+    row.keyword: tuple(item.keyword for item in row.items if item.back == "1C")
+    for row in TABLE
+    if row.keyword not in RETURNED and any(item.back == "1C" for item in row.items)
+}
+"""Sequence -> what of its items an answer to a search carries where it has a value (type 1C)."""
+
 
 # ----------------------------------------------------------------------------------------------------------- checking
 def check_created(model: DataSet) -> None:
@@ -247,7 +348,8 @@ def check_created(model: DataSet) -> None:
     WorkitemInvalid
         The sentence names every attribute that is missing, without value, not allowed, or not one of its values.
     """
-    _refuse([*_wrong(model, TABLE, "create"), *_odd_values(model)])
+    locked = ["TransactionUID is not empty"] if datasets.values(model, "TransactionUID") else []
+    _refuse([*locked, *_wrong([model], TABLE, "create"), *_odd_values(model)])
     state = datasets.first(model, "ProcedureStepState")
     if state != WorkitemState.SCHEDULED:
         raise WorkitemInvalid("ProcedureStepState of a new workitem is SCHEDULED")
@@ -261,22 +363,37 @@ def check_set(model: DataSet) -> None:
     WorkitemInvalid
         As `check_created`.
     """
-    _refuse([*_wrong(model, TABLE, "change"), *_odd_values(model)])
+    _refuse([*_wrong([model], TABLE, "change"), *_odd_values(model)])
+
+
+def check_request(model: DataSet) -> None:
+    """Return where this may be said with a request to cancel a workitem.
+
+    Raises
+    ------
+    WorkitemInvalid
+        As `check_created`.
+    """
+    _refuse([*_wrong([model], REQUEST, "change")], "CC.2.2-1")
 
 
 def missing_for(model: DataSet, state: WorkitemState) -> list[str]:
-    """Return the attributes without which a workitem cannot become COMPLETED or CANCELED (PS3.4 CC.2.5.1.1)."""
+    """Return the attributes without which a workitem cannot become COMPLETED or CANCELED (PS3.4 CC.2.5.1.1).
+
+    What is of code RC is wanted if it is known, which only the performer can tell.
+    """
     codes = {"R", "P"} if state is WorkitemState.COMPLETED else {"R", "X"}
     return [path for path in _unfinished(model, TABLE, codes) if path not in COLUMNS]
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: list[str], table: str = "CC.2.5-3") -> None:
     if problems:
         shown = ", ".join(problems[:32]) + (f" and {len(problems) - 32} more" if len(problems) > 32 else "")
-        raise WorkitemInvalid(f"the workitem does not satisfy PS3.4 Table CC.2.5-3: {shown}")
+        raise WorkitemInvalid(f"the data set does not satisfy PS3.4 Table {table}: {shown}")
 
 
-def _wrong(model: Mapping[str, Element], rows: tuple[Row, ...], column: str, above: str = "") -> Iterator[str]:
+def _wrong(nest: Nest, rows: tuple[Row, ...], column: str, above: str = "") -> Iterator[str]:
+    model = nest[-1]
     for row in rows:
         path = above + row.keyword
         requirement = row.create if column == "create" else row.change
@@ -286,9 +403,13 @@ def _wrong(model: Mapping[str, Element], rows: tuple[Row, ...], column: str, abo
             if present and row.keyword not in _SERVERS_OWN:
                 yield f"{path} is not allowed"
             continue
-        yield from _of_type(path, requirement, present=present, valued=valued)
+        broken = _of_condition(row, requirement, nest, present=present, valued=valued)
+        if broken:
+            yield f"{path} {broken}"
+        else:
+            yield from _of_type(path, requirement, present=present, valued=valued)
         for item in datasets.items(model, row.keyword) if row.items or row.one_of else []:
-            yield from _wrong(item, row.items, column, f"{path}.")
+            yield from _wrong((*nest, item), row.items, column, f"{path}.")
             if row.one_of and not any(datasets.values(item, keyword) for keyword in row.one_of):
                 yield f"{path} has an item without {' or '.join(row.one_of)}"
 
@@ -302,12 +423,25 @@ def _of_type(path: str, requirement: str, *, present: bool, valued: bool) -> Ite
             yield f"{path} is missing"
     elif user == "1":
         if not valued:
-            yield f"{path} has no value" if present else f"{path} is missing"
+            yield f"{path} {_lack(present=present)}"
     elif user == "2":
         if not present:
             yield f"{path} is missing"
     elif present and not valued and server.startswith("1") and path != "WorklistLabel":
         yield f"{path} has no value"
+
+
+def _of_condition(row: Row, requirement: str, nest: Nest, *, present: bool, valued: bool) -> str | None:
+    """Return how an attribute breaks its condition, None where it does not or has none."""
+    if row.when is None or "C" not in requirement:
+        return None
+    if row.when.wanted(nest) and not valued:
+        return f"{_lack(present=present)}, wanted {row.when.says}"
+    return None if not valued or row.when.allowed(nest) else f"is allowed only {row.when.says}"
+
+
+def _lack(*, present: bool) -> str:
+    return "has no value" if present else "is missing"
 
 
 def _odd_values(model: DataSet) -> Iterator[str]:
@@ -321,7 +455,7 @@ def _odd_values(model: DataSet) -> Iterator[str]:
         yield f"SOPClassUID is not {SOP_CLASS_UID}"
 
 
-def _unfinished(model: Mapping[str, Element], rows: tuple[Row, ...], codes: set[str], above: str = "") -> Iterator[str]:
+def _unfinished(model: DataSet, rows: tuple[Row, ...], codes: set[str], above: str = "") -> Iterator[str]:
     for row in rows:
         path = above + row.keyword
         if row.final in codes and not datasets.values(model, row.keyword):

@@ -19,7 +19,7 @@ from pydicom.datadict import dictionary_VR
 from storage import schema
 from storage.matching import BY_VR, Match, Rule
 from storage.names import fold
-from storage.records import JobState, OrderPriority
+from storage.records import Job, JobState, OrderPriority
 from storage.wildcards import Condition
 from storage.workitems import datasets, moments
 from storage.workitems.attributes import SOP_CLASS_UID, TABLE, Row
@@ -41,6 +41,11 @@ JOB_WORKLIST: Final = "AI TRIAGE"
 JOB_CODE: Final = ("110004", "DCM", "Computer Aided Detection")
 STATION_SCHEME: Final = "99ROI"
 """The scheme of station names that are models: private, as its 99 says (PS3.16 8)."""
+
+
+def station_of(job: Job) -> DataSet:
+    """Return the station that a job is for: its model."""
+    return datasets.code(job.model_id, STATION_SCHEME, f"{job.model_id} {job.model_version}"[:64])
 
 
 # --------------------------------------------------------------------------------------------- which keys there are

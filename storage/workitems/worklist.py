@@ -6,7 +6,7 @@ elsewhere, so its watchers' events are made when one of them listens, from the j
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -25,9 +25,11 @@ from storage.workitems.errors import (
     Refusal,
     SubscriptionRefused,
     WorkitemInvalid,
+    WorkitemRefused,
     WorkitemTooLong,
     WorklistFull,
 )
+from storage.workitems.keys import station_of
 from storage.workitems.moments import written
 from storage.workitems.records import (
     FILTERED_WORKLIST_UID,
@@ -78,7 +80,7 @@ _CONTACTS: Final = ("ContactURI", "ContactDisplayName")
 
 # ----------------------------------------------------------------------------------------------------------- created
 def create(tx: Transaction, uid: WorkitemUid, model: DataSet, *, now: datetime) -> bool:
-    """Create a workitem; tell whether what was sent had to be modified: a Worklist Label filled in.
+    """Create a workitem; tell whether what was sent had to be modified: a Worklist Label filled in, a time set anew.
 
     Raises
     ------
@@ -96,8 +98,8 @@ def create(tx: Transaction, uid: WorkitemUid, model: DataSet, *, now: datetime) 
     if catalogue.count(tx) >= MAX_WORKITEMS:
         raise WorklistFull
     kept = _kept(model)
-    modified = not datasets.values(kept, "WorklistLabel")
-    if modified:
+    is_labelled = bool(datasets.values(kept, "WorklistLabel"))
+    if not is_labelled:
         datasets.put(kept, "WorklistLabel", LABEL)
     workitem = _of_size(
         Workitem(uid=uid, state=WorkitemState.SCHEDULED, attributes=_sorted(kept), created_at=now, modified_at=now)
@@ -109,7 +111,7 @@ def create(tx: Transaction, uid: WorkitemUid, model: DataSet, *, now: datetime) 
     if _is_assigned(workitem.attributes):
         mail.add(heard, _assignment(workitem))
     event_reports.post(tx, mail, at=now)
-    return modified
+    return not is_labelled or _is_dated(model)
 
 
 def _subscribe_to_new(tx: Transaction, workitem: Workitem, now: datetime) -> list[str]:
@@ -129,6 +131,11 @@ def _kept(model: DataSet) -> DataSet:
     return {key: element for key, element in model.items() if key not in left_out}
 
 
+def _is_dated(model: DataSet) -> bool:
+    """Tell whether a data set says when it changed the workitem: it is our clock that does."""
+    return bool(datasets.values(model, "ScheduledProcedureStepModificationDateTime"))
+
+
 def _sorted(model: DataSet) -> DataSet:
     return dict(sorted(model.items()))
 
@@ -140,21 +147,23 @@ def _of_size(workitem: Workitem) -> Workitem:
 
 
 # ----------------------------------------------------------------------------------------------------------- changed
-def update(tx: Transaction, uid: WorkitemUid, model: DataSet, *, transaction: str | None, now: datetime) -> None:
-    """Set attributes of a workitem: a sequence as a whole (PS3.4 CC.2.6).
+def update(tx: Transaction, uid: WorkitemUid, model: DataSet, *, transaction: str | None, now: datetime) -> bool:
+    """Set attributes of a workitem, a sequence as a whole (PS3.4 CC.2.6); tell whether what was sent was modified.
 
     Raises
     ------
     WorkitemInvalid
-        An attribute may not be set, or has no value that it may have.
+        An attribute may not be set, or has no value that it may have; or it names another workitem.
     WorkitemRefused
         Its state does not allow it, it is claimed by another Transaction UID, or it is a job of ours.
     CatalogueUnknown, WorkitemGone
         As `storage.catalog.workitems.find`.
     """
-    found, holder = _held(tx, uid)
+    found, holder = _held(tx, uid, Refusal.NOT_CLAIMED, states.NOT_CLAIMED)
     states.check_update(found.state, transaction=transaction, holder=holder)
     attributes.check_set(model)
+    if datasets.first(model, "SOPInstanceUID") not in {None, uid}:
+        raise WorkitemInvalid("SOPInstanceUID is that of another workitem")
     changed = _of_size(replace(found, attributes=_sorted({**found.attributes, **_kept(model)}), modified_at=now))
     catalogue.change(tx, changed)
     mail = Mail()
@@ -163,6 +172,7 @@ def update(tx: Transaction, uid: WorkitemUid, model: DataSet, *, transaction: st
         if datasets.chosen(changed.attributes, keywords) != datasets.chosen(found.attributes, keywords):
             mail.add(heard, told(changed))
     event_reports.post(tx, mail, at=now)
+    return _is_dated(model)
 
 
 def change_state(
@@ -177,7 +187,7 @@ def change_state(
     CatalogueUnknown, WorkitemGone
         As `storage.catalog.workitems.find`.
     """
-    found, holder = _held(tx, uid)
+    found, holder = _held(tx, uid, Refusal.FINAL, states.NOT_ALLOWED)
     following = states.next_state(asked, found.state, transaction=transaction, holder=holder)
     if following is found.state:
         return states.already(following)
@@ -197,6 +207,8 @@ def request_cancel(tx: Transaction, uid: WorkitemUid, model: DataSet, *, request
 
     Raises
     ------
+    WorkitemInvalid
+        What is said of the reason, or of whom to ask, is not as it may be.
     WorkitemRefused
         It is completed, nobody would hear of the request, or it is a job of ours.
     CatalogueUnknown, WorkitemGone
@@ -205,6 +217,7 @@ def request_cancel(tx: Transaction, uid: WorkitemUid, model: DataSet, *, request
     found, _ = catalogue.hold(tx, uid)
     if isinstance(found, JobStep):
         raise states.refused(Refusal.PERFORMER_DECLINES, _NOT_OURS_TO_GIVE)
+    attributes.check_request(model)
     outcome = states.CANCELLATIONS[found.state]
     if isinstance(outcome, Refusal):
         raise states.refused(outcome)
@@ -225,11 +238,11 @@ def request_cancel(tx: Transaction, uid: WorkitemUid, model: DataSet, *, request
     return None
 
 
-def _held(tx: Transaction, uid: WorkitemUid) -> tuple[Workitem, str | None]:
-    """Return a workitem that others may change, and the Transaction UID that holds it."""
+def _held(tx: Transaction, uid: WorkitemUid, refusal: Refusal, warning: str) -> tuple[Workitem, str | None]:
+    """Return a workitem that others may change, and the Transaction UID that holds it; a job is refused so."""
     found, holder = catalogue.hold(tx, uid)
     if isinstance(found, JobStep):
-        raise states.refused(Refusal.FINAL, _NOT_OURS_TO_GIVE)
+        raise WorkitemRefused(refusal, warning, _NOT_OURS_TO_GIVE)
     return found, holder
 
 
@@ -370,9 +383,8 @@ def subscribe_to_worklist(
     for each, state, readiness in catalogue.uids_of(tx, matches):
         if subscriptions.subscribe(tx, each, aet, deletion_lock=deletion_lock, now=now) and deletion_lock:
             mail.add([aet], state_report(each, state, readiness or ""))
-    _take_in(
-        tx, subscription, catalogue.open_jobs(tx, matches, limit=JOBS_AT_ONCE), mail, now, silent=not deletion_lock
-    )
+    open_jobs = catalogue.open_jobs(tx, matches, limit=JOBS_AT_ONCE)
+    _take_in(tx, subscription, open_jobs, mail, now, first=_of_known_job if deletion_lock else _of_nothing)
     event_reports.post(tx, mail, at=now)
 
 
@@ -437,7 +449,7 @@ def follow_jobs(tx: Transaction, aet: str, *, now: datetime) -> None:
     mail = Mail()
     for subscription in subscriptions.to_worklist(tx, aet):
         found = _new_jobs(tx, subscription, limit=JOBS_AT_ONCE)
-        _take_in(tx, subscription, found, mail, now)
+        _take_in(tx, subscription, found, mail, now, first=_of_new_job)
         latest = found[-1].created_at if len(found) == JOBS_AT_ONCE else now
         subscriptions.look_until(tx, subscription, max(subscription.looked_until, min(latest, now - LATE_COMMIT)))
     for each in subscriptions.moved_jobs(tx, aet, limit=JOBS_AT_ONCE):
@@ -462,16 +474,29 @@ def _take_in(
     mail: Mail,
     now: datetime,
     *,
-    silent: bool = False,
+    first: Callable[[JobStep], Sequence[Event]],
 ) -> None:
-    """Subscribe a watcher of the worklist to jobs; it hears of each as it was when it was made, unless `silent`."""
+    """Subscribe a watcher of the worklist to jobs; `first` tells of each as it was when it was made, or nothing."""
     for step in found:
-        told = step.state if silent else WorkitemState.SCHEDULED
-        if (
-            subscriptions.subscribe(tx, step.uid, subscription.aet, deletion_lock=False, now=now, told=told)
-            and not silent
-        ):
-            mail.add([subscription.aet], job_report(step, WorkitemState.SCHEDULED))
+        events = first(step)
+        told = WorkitemState.SCHEDULED if events else step.state
+        if subscriptions.subscribe(tx, step.uid, subscription.aet, deletion_lock=False, now=now, told=told):
+            for event in events:
+                mail.add([subscription.aet], event)
+
+
+def _of_nothing(_: JobStep) -> Sequence[Event]:
+    return ()
+
+
+def _of_known_job(step: JobStep) -> Sequence[Event]:
+    return (job_report(step, WorkitemState.SCHEDULED),)
+
+
+def _of_new_job(step: JobStep) -> Sequence[Event]:
+    """Return the events of a job that was just made: its state, and that its model's station is to perform it."""
+    told = datasets.made_of([("ScheduledStationNameCodeSequence", station_of(step.job))])
+    return (*_of_known_job(step), Event(workitem_uid=step.uid, type=EventType.ASSIGNED, attributes=told))
 
 
 # -------------------------------------------------------------------------------------------------- when time is over

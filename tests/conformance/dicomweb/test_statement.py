@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from imaging.decoders import Limits
 from imaging.jobs import MAX_FRAME_BYTES
 from roi.settings import Settings
 from storage.matching import KEYS, MAX_LETTERS, MAX_LISTED, MAX_WILDCARDS, Level
+from storage.workitems import attributes, worklist
 from storage.workitems import keys as workitem_keys
-from storage.workitems import worklist
 
 STATEMENT = (Path(__file__).parents[3] / "docs" / "conformance" / "dicomweb.md").read_text(encoding="utf-8")
 TEXT = " ".join(STATEMENT.split())
@@ -90,3 +91,16 @@ def test_times_of_workitems_are_those_of_the_code() -> None:
     assert f"channel for {WORDS[worklist.KEPT_EVENTS]}" in TEXT
     assert f"for {WORDS[worklist.KEPT_UIDS]}" in TEXT
     assert f"goes {Settings.model_fields['workitem_days'].default:g} days after its end" in TEXT
+
+
+def test_every_conditional_attribute_of_workitems_is_told_of() -> None:
+    told = STATEMENT.partition("**Conditional attributes**")[2].partition("**States.**")[0]
+    named = set(re.findall(r"\w+", " ".join(line.split("|")[1] for line in told.splitlines() if line.startswith("|"))))
+    conditional = {row.keyword for row in _rows(attributes.TABLE) if "C" in row.create + row.change + row.final}
+    assert conditional <= named
+
+
+def _rows(table: tuple[attributes.Row, ...]) -> Iterator[attributes.Row]:
+    for row in table:
+        yield row
+        yield from _rows(row.items)

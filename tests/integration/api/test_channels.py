@@ -224,6 +224,9 @@ def test_a_watcher_of_the_worklist_hears_of_triage_jobs_step_by_step(site: Site,
     with site.channel("WATCHER") as channel:
         uid = make_job(archive.database, "2.25.1")
         assert told(read(channel)) == (uid, 1, S)
+        event = read(channel)
+        assert told(event) == (uid, 5, None)
+        assert value(value(event, "ScheduledStationNameCodeSequence"), "CodeMeaning") == f"{MODEL.id} {MODEL.version}"
         with archive.database.write() as tx:
             job = jobs.claim(tx, owner="w", lease=LEASE, now=utc_now())
             assert job is not None
@@ -244,7 +247,8 @@ def test_steps_of_a_job_that_nobody_listened_to_are_told_later(site: Site, archi
         assert job is not None
         jobs.end(tx, job.id, owner="w", state=JobState.DONE, reason=None, now=utc_now())
     with site.channel("WATCHER") as channel:
-        assert [told(read(channel)) for _ in range(3)] == [(uid, 1, S), (uid, 1, P), (uid, 1, D)]
+        steps = [(uid, 1, S), (uid, 5, None), (uid, 1, P), (uid, 1, D)]
+        assert [told(read(channel)) for _ in steps] == steps
 
 
 def test_two_processes_tell_a_jobs_step_once(site: Site, archive: Archive) -> None:

@@ -93,6 +93,7 @@ def test_series_and_instances_are_searched_below_their_study(client: TestClient,
         "includefield=all&includefield=StudyDescription",
         "PatientName=&AccessionNumber=*",
         "accept=application/dicom%2Bjson",
+        "charset=ISO-8859-1,utf-8%3Bq=0.5&PatientID=P1",
     ],
 )
 def test_keys_come_by_keyword_or_tag(client: TestClient, kept: None, query: str) -> None:  # W-40, W-41, W-42, W-48
@@ -152,6 +153,26 @@ def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:  #
         f"299 {ROOT}: The attribute Modality is not supported for matching here and has been ignored.",
         f"299 {ROOT}: The attribute 00091010 is not supported for matching here and has been ignored.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (
+            "multiplevaluematching=true",
+            "The multiplevaluematching parameter is not supported. Only literal matching has been performed.",
+        ),
+        ("charset=ISO-8859-1", "The charset parameter is not supported. The answer is in UTF-8."),
+        ("charset=UTF-8", None),
+        ("charset=iso-8859-1%3Bq=1,*", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["studies", "series", "instances", "workitems"])
+def test_common_parameters_are_no_keys(client: TestClient, path: str, query: str, said: str | None) -> None:  # W-46
+    """PS3.18 8.3.3.2, 8.3.4.4; Tables 8.3.3-1 and 11.1.2-1."""
+    response = client.get(f"/dicom-web/{path}?{query}")
+    assert response.status_code == 204
+    assert response.headers.get("warning") == (None if said is None else f"299 {ROOT}: {said}")
 
 
 def test_our_own_maximum_is_said(client: TestClient, kept: None, monkeypatch: pytest.MonkeyPatch) -> None:  # W-44

@@ -19,7 +19,7 @@ from storage.workitems import worklist
 from storage.workitems.records import uid_of_job
 from tests import builders
 from tests.unit.api.conftest import BASE
-from tests.workitems import Model, attribute, code, data_set, performed, request, state, workitem
+from tests.workitems import Model, attribute, code, data_set, instances, performed, request, state, workitem
 
 ROOT = "/dicom-web/workitems"
 JSON = {"Content-Type": "application/dicom+json"}
@@ -122,6 +122,15 @@ def test_a_worklist_label_is_filled_in_and_said(client: TestClient) -> None:
             "ProcedureStepProgressInformationSequence is not empty",
         ),
         ({"SOPClassUID": "1.2.3"}, "SOPClassUID is not"),
+        ({"TransactionUID": LOCK}, "TransactionUID is not empty"),
+        (
+            {"ScheduledStationNameCodeSequence": [data_set(CodeValue="1", CodeMeaning="x")]},
+            "ScheduledStationNameCodeSequence.CodingSchemeDesignator is missing, wanted with CodeValue",
+        ),
+        (
+            {"InputInformationSequence": [instances(SeriesInstanceUID=None)]},
+            "InputInformationSequence.SeriesInstanceUID has no value, wanted where TypeOfInstances is DICOM",
+        ),
     ],
 )
 def test_what_the_create_column_does_not_allow_is_400(client: TestClient, changed: dict[str, Any], named: str) -> None:
@@ -200,10 +209,39 @@ def test_xml_is_taken_and_given(client: TestClient) -> None:
     assert b'keyword="TransactionUID"' not in answer.content
 
 
+def multipart(*documents: bytes, content_type: str = "application/dicom+xml") -> bytes:
+    parts = [f"--x\r\nContent-Type: {content_type}\r\n\r\n".encode() + one + b"\r\n" for one in documents]
+    return b"".join([*parts, b"--x--\r\n"])
+
+
+def test_xml_is_taken_and_given_in_a_part_too(client: TestClient) -> None:
+    """PS3.18 Table 11.1.3-1 asks for it."""
+    form = 'multipart/related; type="application/dicom+xml"'
+    headers = {"Content-Type": f"{form}; boundary=x"}
+    body = as_xml(workitem())
+    assert client.post(f"{ROOT}?{UID}", content=multipart(body), headers=headers).status_code == 201
+    answer = client.get(f"{ROOT}/{UID}", headers={"Accept": form})
+    assert answer.headers["content-type"].startswith(form)
+    assert answer.content.count(b"Lung nodule detection") == 1
+    for content, sent in (
+        (multipart(body, body), headers),
+        (multipart(), headers),
+        (multipart(body, content_type="text/plain"), headers),
+        (multipart(body, content_type="?"), headers),
+        (multipart(body)[:-20], headers),
+        (multipart(body), {"Content-Type": form}),
+    ):
+        assert client.post(f"{ROOT}?2.25.5", content=content, headers=sent).status_code == 400
+    other = {"Content-Type": 'multipart/related; type="application/dicom+json"; boundary=x'}
+    assert client.post(f"{ROOT}?2.25.5", content=multipart(body), headers=other).status_code == 415
+
+
 # ---------------------------------------------------------------------------------------------------------- retrieve
 def test_a_workitem_is_given_as_it_was_made_with_what_we_add(client: TestClient) -> None:
     create(client)
-    model = retrieve(client)
+    answer = client.get(f"{ROOT}/{UID}")
+    assert answer.headers["content-location"] == f"{BASE}/dicom-web/workitems/{UID}"
+    (model,) = answer.json()
     sent = {key: element for key, element in workitem().items() if key not in attribute("TransactionUID")}
     assert {key: model[key] for key in sent} == sent
     assert list(model) == sorted(model)
@@ -244,6 +282,20 @@ def test_a_scheduled_workitem_is_set_without_a_transaction(client: TestClient) -
     assert refused.headers["warning"] == f"{SERVICE}The target URI did not reference a claimed Workitem."
 
 
+def test_a_time_of_change_is_ours_and_the_sender_hears_it(client: TestClient) -> None:
+    """PS3.18 11.4.3.2, 11.6.3.2; PS3.4 Table CC.2.5-3: the server's clock says when."""
+    foreign = {"ScheduledProcedureStepModificationDateTime": "19990101"}
+    created = create(client, **foreign)
+    assert created.headers["warning"] == f"{SERVICE}The Workitem was created with modifications."
+    updated = send(client, "POST", f"/{UID}", data_set(SOPInstanceUID=UID, **foreign))
+    assert (updated.status_code, updated.headers["warning"]) == (
+        200,
+        f"{SERVICE}The Workitem was updated with modifications.",
+    )
+    assert value(retrieve(client), "ScheduledProcedureStepModificationDateTime") == "20260301080000.000000+0000"
+    assert "warning" not in send(client, "POST", f"/{UID}", data_set(ProcedureStepLabel="x")).headers
+
+
 @pytest.mark.parametrize("form", ["{}", "transaction-uid={}", "transaction={}", "TransactionUID={}"])
 def test_a_claimed_workitem_is_set_by_whoever_holds_it(client: TestClient, form: str) -> None:
     create(client)
@@ -251,7 +303,7 @@ def test_a_claimed_workitem_is_set_by_whoever_holds_it(client: TestClient, form:
     inconsistent = f"{SERVICE}The submitted request is inconsistent with the current state of the Workitem."
     for query in ("", f"?{form.format(OTHER_LOCK)}"):
         refused = send(client, "POST", f"/{UID}{query}", data_set(ProcedureStepLabel="x"))
-        assert (refused.status_code, refused.headers["warning"]) == (409, inconsistent)
+        assert (refused.status_code, refused.headers["warning"]) == (400, inconsistent)
     assert send(client, "POST", f"/{UID}?{form.format(LOCK)}", data_set(ProcedureStepLabel="Mine")).status_code == 200
     assert value(retrieve(client), "ProcedureStepLabel") == "Mine"
 
@@ -275,13 +327,24 @@ def test_the_transaction_may_come_in_the_body_as_dimse_has_it(client: TestClient
             {"ProcedureStepProgressInformationSequence": [data_set(ProcedureStepProgress=None)]},
             "ProcedureStepProgressInformationSequence.ProcedureStepProgress has no value",
         ),
+        (
+            {"UnifiedProcedureStepPerformedProcedureSequence": [data_set(OutputInformationSequence=[data_set()])]},
+            "OutputInformationSequence.TypeOfInstances is missing",
+        ),
+        (
+            {"ScheduledWorkitemCodeSequence": [data_set(LongCodeValue="1", CodeMeaning="x")]},
+            "ScheduledWorkitemCodeSequence.CodeValue is missing, wanted of a code of at most 16 characters",
+        ),
+        ({"SOPInstanceUID": "2.25.5"}, "SOPInstanceUID is that of another workitem"),
     ],
 )
 def test_what_the_set_column_does_not_allow_is_400(client: TestClient, changed: dict[str, Any], named: str) -> None:
     create(client)
+    before = retrieve(client)
     answer = send(client, "POST", f"/{UID}", data_set(**changed))
     assert answer.status_code == 400
     assert named in answer.json()["detail"]
+    assert retrieve(client) == before
 
 
 # ------------------------------------------------------------------------------------------------------------- state
@@ -315,7 +378,8 @@ def test_a_final_state_is_never_left_and_may_be_asked_for_again(client: TestClie
     assert send(client, "PUT", f"/{UID}/state", state("COMPLETED", LOCK)).status_code == 409
     assert send(client, "PUT", f"/{UID}/state", state("IN PROGRESS", LOCK)).status_code == 409
     refused = send(client, "POST", f"/{UID}?{LOCK}", data_set(ProcedureStepLabel="x"))
-    assert refused.status_code == 409
+    inconsistent = f"{SERVICE}The submitted request is inconsistent with the current state of the Workitem."
+    assert (refused.status_code, refused.headers["warning"]) == (400, inconsistent)
 
 
 def test_a_canceled_workitem_says_when_and_why_also_where_its_performer_did_not(client: TestClient) -> None:
@@ -328,22 +392,24 @@ def test_a_canceled_workitem_says_when_and_why_also_where_its_performer_did_not(
 
 
 @pytest.mark.parametrize(
-    ("asked", "transaction", "warning"),
+    ("asked", "transaction", "status", "warning"),
     [
-        ("COMPLETED", None, "The Transaction UID is missing."),
-        ("COMPLETED", OTHER_LOCK, "The Transaction UID is incorrect."),
-        ("CANCELED", OTHER_LOCK, "The Transaction UID is incorrect."),
-        ("IN PROGRESS", OTHER_LOCK, "The submitted request is inconsistent with the state of the UPS Instance."),
-        ("SCHEDULED", LOCK, "The submitted request is inconsistent with the state of the UPS Instance."),
+        ("COMPLETED", None, 400, "The Transaction UID is missing."),
+        ("COMPLETED", OTHER_LOCK, 400, "The Transaction UID is incorrect."),
+        ("CANCELED", OTHER_LOCK, 400, "The Transaction UID is incorrect."),
+        ("IN PROGRESS", OTHER_LOCK, 409, "The submitted request is inconsistent with the state of the UPS Instance."),
+        ("COMPLETED", LOCK, 409, "The submitted request is inconsistent with the state of the UPS Instance."),
+        ("SCHEDULED", LOCK, 409, "The submitted request is inconsistent with the state of the UPS Instance."),
     ],
 )
 def test_a_change_that_is_refused_says_why_in_the_standards_words(
-    client: TestClient, asked: str, transaction: str | None, warning: str
+    client: TestClient, asked: str, transaction: str | None, status: int, warning: str
 ) -> None:
+    """PS3.18 Table 11.7.3-1 and 11.7.3.2: a Transaction UID that is missing or wrong is 400, the state 409."""
     create(client)
     claim(client)
     refused = send(client, "PUT", f"/{UID}/state", state(asked, transaction))
-    assert (refused.status_code, refused.headers["warning"]) == (409, SERVICE + warning)
+    assert (refused.status_code, refused.headers["warning"]) == (status, SERVICE + warning)
     assert LOCK not in refused.text
 
 
@@ -394,6 +460,24 @@ def test_a_completed_workitem_is_not_canceled(client: TestClient) -> None:
     assert (refused.status_code, refused.headers["warning"]) == (409, f"{SERVICE}The UPS is already COMPLETED.")
 
 
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (data_set(ReasonForCancellation=None), "ReasonForCancellation has no value"),
+        (
+            data_set(ProcedureStepDiscontinuationReasonCodeSequence=[data_set(CodeValue="1", CodeMeaning="x")]),
+            "ProcedureStepDiscontinuationReasonCodeSequence.CodingSchemeDesignator is missing, wanted with CodeValue",
+        ),
+    ],
+)
+def test_a_request_says_its_reason_as_the_table_has_it(client: TestClient, model: Model, named: str) -> None:
+    """PS3.4 Table CC.2.2-1."""
+    create(client)
+    answer = send(client, "POST", f"/{UID}/cancelrequest", model)
+    assert (answer.status_code, named in answer.json()["detail"]) == (400, True)
+    assert value(retrieve(client), "ProcedureStepState") == "SCHEDULED"
+
+
 # ------------------------------------------------------------------------------------------------------------ search
 def test_workitems_are_found_by_what_the_table_lets_match(client: TestClient) -> None:
     human = data_set(
@@ -407,6 +491,7 @@ def test_workitems_are_found_by_what_the_table_lets_match(client: TestClient) ->
         ReferencedRequestSequence=[request("A1"), request("A2", RequestedProcedureID="R2")],
         ExpectedCompletionDateTime="20260301200000+0700",
         AdmissionID="ADM",
+        OtherPatientIDsSequence=[data_set(PatientID="BHYT7", IssuerOfPatientID="BHXH")],
     )
     create(client, "2.25.2", PatientName={"Alphabetic": "Trần^Hoa"}, PatientID="P2", ProcedureStepLabel="Other")
     for query in (
@@ -422,6 +507,7 @@ def test_workitems_are_found_by_what_the_table_lets_match(client: TestClient) ->
         "ExpectedCompletionDateTime=20260301-20260302",
         "ExpectedCompletionDateTime=20260301200000%2B0700",
         "AdmissionID=ADM",
+        "OtherPatientIDsSequence.PatientID=BHYT7&OtherPatientIDsSequence.IssuerOfPatientID=BHXH",
     ):
         assert found(client, query) == [UID], query
     for query in (
@@ -501,6 +587,24 @@ def test_an_answer_carries_the_return_keys_and_what_is_asked_for(client: TestCli
     assert "00404011" in model
 
 
+def test_an_answer_carries_what_is_wanted_only_if_it_is_set(client: TestClient) -> None:
+    """Return keys of type 1C and 2 (PS3.18 11.9.2, PS3.4 Table CC.2.5-3)."""
+    create(client)
+    (model,) = client.get(ROOT).json()
+    assert "00741216" not in model
+    assert model["00404034"] == {"vr": "SQ"}  # ScheduledHumanPerformersSequence, which nobody set
+    claim(client)
+    human = data_set(HumanPerformerName={"Alphabetic": "Lan"})
+    send(client, "POST", f"/{UID}?{LOCK}", performed(ActualHumanPerformersSequence=[human]))
+    (model,) = client.get(ROOT).json()
+    assert value(model, "UnifiedProcedureStepPerformedProcedureSequence") == data_set(
+        ActualHumanPerformersSequence=[human], PerformedProcedureStepEndDateTime="20260301080100"
+    )
+    (model,) = client.get(f"{ROOT}?includefield=UnifiedProcedureStepPerformedProcedureSequence").json()
+    done = value(model, "UnifiedProcedureStepPerformedProcedureSequence")
+    assert value(done, "PerformedProcedureStepStartDateTime") == "20260301080000"
+
+
 def test_search_answers_in_xml_too(client: TestClient) -> None:
     create(client)
     answer = client.get(ROOT, headers={"Accept": 'multipart/related; type="application/dicom+xml"'})
@@ -536,7 +640,8 @@ def test_a_subscription_ends_once(client: TestClient) -> None:
 
 def test_a_filter_wants_a_key_and_a_value_that_can_be_matched(client: TestClient) -> None:
     path = f"/{FILTERED}/subscribers/A"
-    assert send(client, "POST", path).status_code == 403
+    assert send(client, "POST", path).status_code == 400
+    assert send(client, "POST", f"{path}?filter=MedicalAlerts=x").status_code == 403
     assert send(client, "POST", f"{path}?filter=PatientID").status_code == 400
     assert send(client, "POST", f"{path}?filter=NoSuch=1").status_code == 400
     assert send(client, "POST", f"{path}?filter=ScheduledProcedureStepStartDateTime=x").status_code == 400
@@ -664,13 +769,17 @@ def test_jobs_are_found_by_their_keys(client: TestClient, archive: Archive) -> N
 
 def test_nobody_else_changes_a_job(client: TestClient, archive: Archive) -> None:
     (uid,) = some_jobs(archive, 1)
-    warning = f"{SERVICE}The submitted request is inconsistent with the state of the UPS Instance."
-    for method, path, model in (
-        ("POST", f"/{uid}", data_set(ProcedureStepLabel="x")),
-        ("PUT", f"/{uid}/state", state("IN PROGRESS", LOCK)),
+    for method, path, model, warning in (
+        ("POST", "", data_set(ProcedureStepLabel="x"), "The target URI did not reference a claimed Workitem."),
+        (
+            "PUT",
+            "/state",
+            state("IN PROGRESS", LOCK),
+            "The submitted request is inconsistent with the state of the UPS Instance.",
+        ),
     ):
-        refused = send(client, method, path, model)
-        assert (refused.status_code, refused.headers["warning"]) == (409, warning)
+        refused = send(client, method, f"/{uid}{path}", model)
+        assert (refused.status_code, refused.headers["warning"]) == (409, SERVICE + warning)
         assert "triage job of this server" in refused.json()["detail"]
     refused = send(client, "POST", f"/{uid}/cancelrequest")
     assert (refused.status_code, refused.headers["warning"]) == (409, f"{SERVICE}Performer chooses not to cancel.")

@@ -25,7 +25,7 @@ def rows(table: tuple[Row, ...] = TABLE) -> Iterator[Row]:
 def test_every_row_names_an_attribute_and_has_codes_that_mean_something() -> None:
     for row in rows():
         assert tag_for_keyword(row.keyword) is not None
-        assert row.final in {"R", "P", "X", "O"}
+        assert row.final in {"R", "RC", "P", "X", "O"}
         assert row.match in {"U", "R", "O", "-", "*"}
         assert not (row.items or row.one_of) or dictionary_VR(row.keyword) == "SQ"
 
@@ -48,6 +48,7 @@ def test_every_required_key_of_the_standard_is_matched() -> None:
         "PatientName",
         "PatientID",
         "IssuerOfPatientID",
+        "OtherPatientIDsSequence.IssuerOfPatientID",
         "PatientBirthDate",
         "PatientSex",
         "AdmissionID",
