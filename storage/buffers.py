@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-_KEPT: Final = 4
+_KEPT: Final = 8
+"""For four clients: one piece is read while the last is on its way."""
 
 
 class Buffers:

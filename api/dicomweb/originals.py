@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from api.dicomweb.streams import BATCH, Piece, fewer
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.records import InstanceRecord
 
-_OPEN: Final = 8
-"""Files that are open at a time: opening may wait, so it takes a thread, and the way there costs."""
+_AHEAD: Final = 256
+"""Files that are looked at in a thread, so that the system knows where they are and opening them takes no waiting."""
 _TURN: Final = 256 * 1024
 """What is read at once before others get their turn."""
 
@@ -31,15 +33,18 @@ class Originals:
         self._archive = context.archive
         self._buffers = context.buffers
         self._files = deque(files)
-        self._opened: deque[tuple[bytes, Reading]] = deque()
-        self._end = end
+        self._looked_at = 0
+        """Of the first so many of them is known where they are."""
+        self._before = b""
+        self._reading: Reading | None = None
         self._held = b""
         """A piece whose text has been given."""
+        self._end = end
         self._error: Exception | None = None
         self.waits = False
 
     def next(self) -> list[Piece]:
-        """Return the next pieces, none at the end; open files for some time to come.
+        """Return the next pieces, none at the end.
 
         Raises
         ------
@@ -54,14 +59,15 @@ class Originals:
     def at_once(self) -> list[Piece] | None:
         """Return the next pieces, None where they are waited for; raises as `next`."""
         batch = self._batch(self._read_at_once)
-        return batch or (None if self._opened or self._files else [])
+        return batch or (None if self._reading or self._files else [])
 
     def close(self) -> None:
         """Close what is open, and give nothing more."""
-        while self._opened:
-            self._opened.popleft()[1].close()
         self._files.clear()
         self._end = b""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     def _batch(self, read: Callable[[], Piece | None]) -> list[Piece]:
         if self._error is not None:
@@ -69,7 +75,7 @@ class Originals:
         batch: list[Piece] = []
         size = 0
         try:
-            while size < (BATCH if self.waits else _TURN) and (piece := read()):
+            while size < (_TURN if self._looked_at and not self.waits else BATCH) and (piece := read()):
                 batch.append(piece)
                 size += len(piece)
         except Exception as error:
@@ -79,14 +85,14 @@ class Originals:
         return fewer(batch)
 
     def _read(self) -> Piece | None:
-        if not self._opened and not self._held:
-            self._open_some()
+        if self._files and not (self._held or self._reading):
+            self._open()
+            self._look_ahead()
         piece = self._read_at_once()
-        if piece is not None or not self._opened:
+        if piece is not None or self._reading is None:
             return piece
         self.waits = True
-        before, reading = self._opened[0]
-        piece = reading.read()
+        before, piece = self._before, self._reading.read()
         self._given()
         self._held = piece if before else b""
         return before or piece
@@ -95,38 +101,36 @@ class Originals:
         if self._held:
             held, self._held = self._held, b""
             return held
-        if not self._opened:
+        if self._reading is None and self._looked_at:
+            self._open()
+        if self._reading is None:
             return None if self._files else self._taken_end()
-        before, reading = self._opened[0]
-        piece = reading.read_at_once(self._buffers, before)
+        piece = self._reading.read_at_once(self._buffers, self._before)
         if piece is not None:
             self._given()
         return piece
 
+    def _open(self) -> None:
+        self._before, one = self._files.popleft()
+        self._looked_at = max(0, self._looked_at - 1)
+        self._reading = self._archive.reading(one)
+
+    def _look_ahead(self) -> None:
+        is_file = self._reading is not None and self._reading.is_file
+        if self._looked_at or not is_file or self._archive.landing is not None:  # who has a landing zone asks for each
+            return
+        for _, one in islice(self._files, _AHEAD):
+            with suppress(StorageError):  # it will be told when its turn comes
+                self._archive.objects.size(one.object_key)
+            self._looked_at += 1
+
     def _given(self) -> None:
-        """Go on behind a piece of the first open file."""
-        _, reading = self._opened[0]
-        if reading.is_over:
-            reading.close()
-            self._opened.popleft()
-        else:
-            self._opened[0] = (b"", reading)
+        """Go on behind a piece of the open file."""
+        self._before = b""
+        if self._reading is not None and self._reading.is_over:
+            self._reading.close()
+            self._reading = None
 
     def _taken_end(self) -> bytes:
         end, self._end = self._end, b""
         return end
-
-    def _open_some(self) -> None:
-        """Open what comes next: some files, or one connection, which must not be left waiting for others."""
-        while self._files and len(self._opened) < _OPEN:
-            before, one = self._files[0]
-            try:
-                reading = self._archive.reading(one)
-            except StorageError:
-                if not self._opened:
-                    raise
-                return  # it will be told when its turn comes
-            self._files.popleft()
-            self._opened.append((before, reading))
-            if not reading.is_file:
-                return
