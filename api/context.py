@@ -15,6 +15,7 @@ from api.showing import Showing
 from imaging import Decoders
 from inference.calculator import Calculator
 from storage.archive import Archive, utc_now
+from storage.buffers import Buffers
 from web.viewer import Shelf
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class ApiContext:
     showing: Showing = field(default_factory=Showing)
     flag_targets: Mapping[str, float] = field(default_factory=dict)
     atlas: Atlas = field(default_factory=Atlas)
+    buffers: Buffers = field(default_factory=Buffers)
 
     @property
     def dicomweb_url(self) -> str:

@@ -223,6 +223,7 @@ class Reception:
             meta_bytes=self._spool.meta_bytes,
             header=header,
             origin=self._origin,
+            checksum=self._spool.checksum,
         )
         return self._archive.keep(self._spool, arrival)
 

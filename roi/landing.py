@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pacs_gateway.errors import HeaderRejected
 from pacs_gateway.header import HEAD_BYTES, read_header
 from pacs_gateway.part10 import MAX_META_BYTES, read_meta
+from storage import checksum
 from storage.landing import Landing
 from storage.records import Arrival, Origin
 from storage.uploads import Uploader
@@ -90,11 +91,19 @@ def _arrival(key: ObjectKey, file: BinaryIO) -> Arrival:
 
     header = read_header(start[meta.length : meta.length + HEAD_BYTES], meta.transfer_syntax_uid, more)
     file.seek(meta.length)
-    digest, size_bytes = hashlib.sha256(), meta.length
+    digest, quick, size_bytes = hashlib.sha256(), checksum.begun(), meta.length
     while part := file.read(_CHUNK):
         digest.update(part)
+        quick.update(part)
         size_bytes += len(part)
     if digest.hexdigest() != key:
         raise HeaderRejected("its bytes do not have its digest")
     origin = Origin(via=meta.via or "import", calling_aet=meta.calling_aet, called_aet=meta.called_aet)
-    return Arrival(key=key, size_bytes=size_bytes, meta_bytes=meta.length, header=header, origin=origin)
+    return Arrival(
+        key=key,
+        size_bytes=size_bytes,
+        meta_bytes=meta.length,
+        header=header,
+        origin=origin,
+        checksum=quick.digest(),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
@@ -13,7 +13,8 @@ from storage.catalog import tombstones as tombstone_rows
 from storage.catalog.removals import Removal
 from storage.conflicts import same_but_for_syntax
 from storage.database import Database, GroupCommit
-from storage.errors import CatalogueUnavailable, ObjectCorrupt
+from storage.errors import CatalogueUnavailable
+from storage.reading import Reading
 from storage.records import Arrival, Verdict
 from storage.room import Mark, Room
 from storage.tombstones import Buried, Kind, Tombstone
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from storage.ports import ObjectStore
     from storage.records import InstanceRecord, NamedInstance, ObjectKey, StudyUid
 
-_CHUNK = 1 << 20
 _AT_THIS_MOMENT = "the instance was hidden at this very moment; send it again"
 Entered = TypeVar("Entered", bound=arrivals.Answer)
 
@@ -130,23 +130,21 @@ class Archive:
         """Open the data set bytes as they were received, without preamble and file meta."""
         return self.objects.open(instance.object_key, offset=instance.meta_bytes)
 
+    def reading(self, instance: InstanceRecord) -> Reading:
+        """Open a kept instance to be read from start to end; whoever asks closes it."""
+        return Reading(self.open(instance), instance)
+
     def chunks(self, instance: InstanceRecord) -> Iterator[bytes]:
-        """Yield the Part 10 bytes of a kept instance, checking the digest as they pass.
+        """Yield the Part 10 bytes of a kept instance, checked as they pass.
 
         Raises
         ------
         ObjectCorrupt
-            After the last byte, where they are not what was received.
+            In place of the last piece, where they are not what was received.
         """
-        digest = hashlib.sha256()
-        left = instance.meta_bytes
-        with self.open(instance) as stream:
-            while part := stream.read(_CHUNK):
-                digest.update(memoryview(part)[left:])
-                left = max(0, left - len(part))
-                yield part
-        if digest.hexdigest() != instance.object_key:
-            raise ObjectCorrupt(f"object {instance.object_key} no longer has its digest")
+        with closing(self.reading(instance)) as reading:
+            while piece := reading.read():
+                yield piece
 
     def close(self) -> None:
         """Let running commits finish and close the database."""

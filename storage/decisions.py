@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from storage import tombstones
+from storage import checksum, tombstones
 from storage.archive import utc_now
 from storage.catalog import audit, damages, hidden, quarantine, references, removals
 from storage.catalog import tombstones as tombstone_rows
@@ -78,8 +79,8 @@ def release(
     copy = _look(archive, row_id, Decision.RELEASED)
     if copy.state is Decision.RELEASED:
         return copy
-    _check_digest(archive, copy)
-    arrival = read(archive.objects, copy.object_key).arrival
+    quick = _check_digest(archive, copy)
+    arrival = replace(read(archive.objects, copy.object_key).arrival, checksum=quick)
     tombstone = _tombstone(copy, Kind.PREFERRED, actor, reason, clock())
     with _told(archive, tombstone) as tx:
         copy = _decide(tx, copy, Decision.RELEASED, tombstone)
@@ -149,13 +150,16 @@ def _look(archive: Archive, row_id: int, wanted: Decision) -> PutAside:
     return copy
 
 
-def _check_digest(archive: Archive, copy: PutAside) -> None:
-    digest = hashlib.sha256()
+def _check_digest(archive: Archive, copy: PutAside) -> bytes:
+    """Return the checksum of a copy whose SHA-256 is right."""
+    digest, quick = hashlib.sha256(), checksum.begun()
     with archive.objects.open(copy.object_key, offset=copy.meta_bytes) as stream:
         while part := stream.read(_CHUNK):
             digest.update(part)
+            quick.update(part)
     if digest.hexdigest() != copy.object_key:
         raise ObjectCorrupt(f"object {copy.object_key} no longer has its digest")
+    return quick.digest()
 
 
 def _tombstone(copy: PutAside, kind: Kind, actor: str, reason: str, now: datetime) -> Tombstone:

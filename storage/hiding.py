@@ -215,7 +215,7 @@ def _bring_into_sight(
 
 
 def _as_it_came(row: Hidden, arrival: Arrival) -> Arrival:
-    return replace(arrival, origin=replace(arrival.origin, address=row.address))
+    return replace(arrival, origin=replace(arrival.origin, address=row.address), checksum=row.checksum)
 
 
 def _lifting(rows: Sequence[Hidden], *, actor: str, reason: str, now: datetime) -> Tombstone:

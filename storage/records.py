@@ -183,7 +183,8 @@ class Arrival:
     """One received instance on its way into the archive.
 
     `key` is the SHA-256 of the data set bytes; `size_bytes` counts the whole Part 10 file, of which the first
-    `meta_bytes` are preamble and file meta (ours).  `header` comes from `pacs_gateway.header`.
+    `meta_bytes` are preamble and file meta (ours).  `header` comes from `pacs_gateway.header`.  `checksum` is that of
+    `storage.checksum`, None where the data set was not read as a whole.
     """
 
     key: ObjectKey
@@ -191,6 +192,7 @@ class Arrival:
     meta_bytes: int
     header: Header
     origin: Origin
+    checksum: bytes | None = None
 
 
 class Verdict(StrEnum):
@@ -254,6 +256,8 @@ class InstanceRecord:
     """The study revision that this instance arrived in."""
     via: str = ""
     """How it came, as in `Origin`."""
+    checksum: bytes | None = None
+    """As in `storage.checksum`; None where none was noted."""
 
     @property
     def made_here(self) -> bool:

@@ -170,6 +170,8 @@ instances = sa.Table(
     sa.Column("calling_aet", sa.Text, nullable=False, default=""),
     sa.Column("called_aet", sa.Text, nullable=False, default=""),
     sa.Column("address", sa.Text, nullable=False, default=""),
+    # what a whole read is checked by; without it by the SHA-256 that the object's key is
+    sa.Column("checksum", sa.LargeBinary),
 )
 
 quarantine = sa.Table(
@@ -412,6 +414,7 @@ hidden = sa.Table(
     sa.Column("hidden_by", sa.Text, nullable=False),
     sa.Column("hidden_why", sa.Text, nullable=False),
     sa.Column("tombstone_key", sa.String(64), nullable=False),
+    sa.Column("checksum", sa.LargeBinary),
 )
 
 rejection_notes = sa.Table(

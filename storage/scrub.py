@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from storage import checksum
 from storage.archive import utc_now
-from storage.catalog import damages, references, removals
+from storage.catalog import checksums, damages, references, removals
 from storage.catalog.damages import Damage
 from storage.errors import CatalogueUnavailable, ObjectMissing, ObjectOnItsWay
 from storage.removal import remove_object
@@ -20,6 +21,7 @@ from storage.turn import Stopped, turn_at
 
 if TYPE_CHECKING:
     from storage.archive import Archive
+    from storage.checksum import Running
     from storage.records import ObjectKey
     from storage.turn import Turn
 
@@ -118,42 +120,56 @@ class _Work:
         with self._archive.database.read() as tx:
             total = references.count(tx)
         while page := self._page():
-            known = self._known_damaged([key for key, _ in page])
+            known, unsummed = self._known_about([key for key, _ in page])
+            summed: dict[ObjectKey, bytes] = {}
             for key, meta_bytes in page:
-                self._check_one(key, meta_bytes, known=key in known)
+                quick = checksum.begun() if key in unsummed else None
+                if self._check_one(key, meta_bytes, quick, known=key in known) and quick is not None:
+                    summed[key] = quick.digest()
                 self._position = key
                 on_progress(self.figures.checked, max(total, self.figures.checked))
                 self._beat_in_time()
+            self._note_checksums(summed)
             self._beat()
 
     def _page(self) -> list[tuple[ObjectKey, int]]:
         with self._archive.database.read() as tx:
             return references.page(tx, after=self._position, limit=_PAGE)
 
-    def _damage(self, key: ObjectKey, meta_bytes: int) -> Damage | None:
+    def _damage(self, key: ObjectKey, meta_bytes: int, quick: Running | None) -> Damage | None:
         digest = hashlib.sha256()
         try:
             with self._archive.objects.open(key, offset=meta_bytes) as stream:
                 while part := stream.read(_CHUNK):
                     digest.update(part)
+                    if quick is not None:
+                        quick.update(part)
                     self._pace(len(part))
         except ObjectMissing:
             return Damage.MISSING
         return None if digest.hexdigest() == key else Damage.CORRUPT
 
-    def _check_one(self, key: ObjectKey, meta_bytes: int, *, known: bool) -> None:
+    def _check_one(self, key: ObjectKey, meta_bytes: int, quick: Running | None, *, known: bool) -> bool:
+        """Tell whether an object is whole; its bytes go into `quick` too."""
         try:
-            damage = self._damage(key, meta_bytes)
+            damage = found = self._damage(key, meta_bytes, quick)
         except ObjectOnItsWay:
             self._count(waiting=1)
-            return
+            return False
         if damage or known:
             damage = self._note(key, damage)
         self._count(checked=1, **({damage.value: 1} if damage else {}))
+        return found is None
 
-    def _known_damaged(self, keys: list[ObjectKey]) -> set[ObjectKey]:
+    def _known_about(self, keys: list[ObjectKey]) -> tuple[set[ObjectKey], set[ObjectKey]]:
+        """Return those that are known as damaged, and those whose checksum nobody has noted."""
         with self._archive.database.read() as tx:
-            return damages.known_among(tx, keys)
+            return damages.known_among(tx, keys), checksums.lacking(tx, keys)
+
+    def _note_checksums(self, found: Mapping[ObjectKey, bytes]) -> None:
+        if found:
+            with self._archive.database.write() as tx:
+                checksums.note(tx, found)
 
     def _note(self, key: ObjectKey, damage: Damage | None) -> Damage | None:
         """Note what was found of an object, and return it; nothing where its last row went while it was read."""

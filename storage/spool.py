@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from storage import checksum
 from storage.records import ObjectKey
 
 
@@ -25,6 +26,7 @@ class Spool:
         self.path = f"{folder}/{os.getpid()}-{secrets.token_hex(8)}.part"
         self._file: BinaryIO = open(self.path, "xb+", buffering=0)  # noqa: SIM115, PTH123 - closed by `close`
         self._digest = hashlib.sha256()
+        self._checksum = checksum.begun()
         self.meta_bytes = 0
         self.size_bytes = 0
 
@@ -37,6 +39,7 @@ class Spool:
     def write(self, part: bytes | bytearray | memoryview) -> None:
         """Append data set bytes."""
         self._digest.update(part)
+        self._checksum.update(part)
         self._append(part)
         self.size_bytes += len(part)
 
@@ -52,6 +55,11 @@ class Spool:
     def key(self) -> ObjectKey:
         """The SHA-256 of the data set bytes written so far."""
         return ObjectKey(self._digest.hexdigest())
+
+    @property
+    def checksum(self) -> bytes:
+        """The quick checksum of the same bytes."""
+        return self._checksum.digest()
 
     def reader(self) -> BinaryIO:
         """Return the underlying file, positioned at its start."""

@@ -86,7 +86,12 @@ def keep(into: Archive, told: Header, content: bytes | None = None, *, via: str 
         spool.write_meta(b"\0" * 132)
         spool.write(content if content is not None else told.sop_instance_uid.encode())
         arrival = Arrival(
-            key=spool.key, size_bytes=spool.size_bytes, meta_bytes=spool.meta_bytes, header=told, origin=Origin(via=via)
+            key=spool.key,
+            size_bytes=spool.size_bytes,
+            meta_bytes=spool.meta_bytes,
+            header=told,
+            origin=Origin(via=via),
+            checksum=spool.checksum,
         )
         return into.keep(spool, arrival)
 
@@ -118,6 +123,7 @@ def keep_data_set(into: Archive, data_set: Dataset) -> Verdict:
             meta_bytes=spool.meta_bytes,
             header=told,
             origin=Origin(via="dimse"),
+            checksum=spool.checksum,
         )
         return into.keep(spool, arrival)
 

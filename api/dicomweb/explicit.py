@@ -34,7 +34,8 @@ UNITS: Final = {
 
 def is_for_web(transfer_syntax_uid: str) -> bool:
     """Tell whether a data set may leave as it is stored."""
-    return encoding_of(transfer_syntax_uid) not in {Encoding.IMPLICIT_LITTLE, Encoding.EXPLICIT_BIG}
+    encoding = encoding_of(transfer_syntax_uid)
+    return encoding is not Encoding.IMPLICIT_LITTLE and encoding is not Encoding.EXPLICIT_BIG
 
 
 def is_signed(read: Reader, encoding: Encoding) -> bool:

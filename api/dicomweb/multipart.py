@@ -43,6 +43,14 @@ class Related:
             yield piece
         yield head + b"\r\n"
 
+    def before(self, content_type: str, *, is_first: bool) -> bytes:
+        """Return what stands before a part's content, and behind the content of the part before it."""
+        return (b"" if is_first else b"\r\n") + self._head(content_type, None)
+
+    def behind(self) -> bytes:
+        """Return what stands behind the content of the last part."""
+        return b"\r\n" + self.end()
+
     def part_bytes(self, content_type: str, size_bytes: int, *, location: str | None = None) -> int:
         """Return the length of a part that holds so many bytes."""
         return len(self._head(content_type, location)) + size_bytes + 2

@@ -15,9 +15,10 @@ from api.dicomweb.described import answers
 from api.dicomweb.explicit import EXPLICIT_LITTLE_UID, explicit_little, is_for_web
 from api.dicomweb.kept import instances_of, leaves_as, signed
 from api.dicomweb.multipart import Related
+from api.dicomweb.originals import Originals
 from api.dicomweb.ranges import Whole, partial
 from api.dicomweb.source import PIECE, Checked, Source
-from api.dicomweb.streams import gathered, stream, strong_tag, withheld
+from api.dicomweb.streams import gathered, in_batches, stream, strong_tag, withheld
 from api.dicomweb.transcoded import MADE, refusal, transcoded
 from api.dicomweb.zipped import zipped
 from api.errors import NotAcceptable
@@ -73,29 +74,35 @@ def _many(context: ApiContext, request: Request, choice: media.Choice, found: li
     held = unchanged(request, tag)
     if held is not None:
         return held
-    files = ((one, syntax, _file(context, one, syntax)) for one, syntax in zip(found, given, strict=True))
+    leaving = list(zip(found, given, strict=True))
+    files = ((one, syntax, _file(context, one, syntax)) for one, syntax in leaving)
     if choice.offer == media.ZIP:
         members = ((f"{one.series_instance_uid}/{one.sop_instance_uid}.dcm", pieces) for one, _, pieces in files)
         name = found[0].study_instance_uid
         told = {"ETag": tag, "Content-Disposition": f'attachment; filename="{name}.zip"'}
         return stream(request, zipped(members), media.ZIP, told)
     body = Related(media.DICOM, tag)
+    if all(syntax == one.transfer_syntax_uid for one, syntax in leaving):
+        return _as_kept(context, request, body, tag, found)
     parts = (body.part(_declared(syntax), pieces) for _, syntax, pieces in files)
     pieces = chain(chain.from_iterable(parts), body.last())
-    return stream(request, pieces, body.media_type, {"ETag": tag, **_length(body, found, given)})
+    return stream(request, pieces, body.media_type, {"ETag": tag})
+
+
+def _as_kept(
+    context: ApiContext, request: Request, body: Related, tag: str, found: Sequence[InstanceRecord]
+) -> Response:
+    """Answer with files as they are kept, and say how long that is."""
+    types = [_declared(one.transfer_syntax_uid) for one in found]
+    texts = [body.before(declared, is_first=not place) for place, declared in enumerate(types)]
+    parts = sum(body.part_bytes(declared, one.size_bytes) for declared, one in zip(types, found, strict=True))
+    headers = {"ETag": tag, "Content-Length": str(parts + len(body.end()))}
+    originals = Originals(context, zip(texts, found, strict=True), body.behind())
+    return in_batches(request, originals, body.media_type, headers)
 
 
 def _declared(syntax: str) -> str:
     return f"{media.DICOM}; transfer-syntax={syntax}"
-
-
-def _length(body: Related, found: Sequence[InstanceRecord], given: Sequence[str]) -> dict[str, str]:
-    """Say how long a body is, where every part leaves as it is kept."""
-    leaving = list(zip(found, given, strict=True))
-    if any(syntax != one.transfer_syntax_uid for one, syntax in leaving):
-        return {}
-    parts = sum(body.part_bytes(_declared(syntax), one.size_bytes) for one, syntax in leaving)
-    return {"Content-Length": str(parts + len(body.end()))}
 
 
 def alone(
@@ -114,7 +121,9 @@ def alone(
         return held or stream(request, _file(context, one, syntax), media.DICOM, headers)
     headers |= {"Content-Length": str(one.size_bytes), "Accept-Ranges": "bytes"}
     whole = Whole(size=one.size_bytes, media_type=media.DICOM, tag=tag, read=_Span(context, one))
-    return partial(request, whole, headers) or stream(request, _file(context, one, syntax), media.DICOM, headers)
+    return partial(request, whole, headers) or in_batches(
+        request, Originals(context, [(b"", one)]), media.DICOM, headers
+    )
 
 
 def _syntaxes(context: ApiContext, choice: media.Choice, found: Sequence[InstanceRecord]) -> list[str]:
@@ -152,7 +161,7 @@ def _file(context: ApiContext, instance: InstanceRecord, syntax: str) -> Iterato
     if syntax != leaves_as(instance):
         return withheld(transcoded(context, instance, syntax))
     if is_for_web(instance.transfer_syntax_uid):
-        return withheld(context.archive.chunks(instance))
+        return context.archive.chunks(instance)
     return withheld(_reencoded(context, instance))
 
 

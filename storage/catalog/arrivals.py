@@ -503,6 +503,7 @@ def _instance_row(arrival: Arrival, study_pk: int, series_pk: int, revision: int
         "calling_aet": origin.calling_aet,
         "called_aet": origin.called_aet,
         "address": origin.address,
+        "checksum": arrival.checksum,
     }
 
 

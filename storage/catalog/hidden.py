@@ -53,6 +53,7 @@ class Hidden:
     hidden_by: str
     hidden_why: str
     tombstone_key: ObjectKey
+    checksum: bytes | None
 
     @property
     def lasts(self) -> bool:
@@ -137,8 +138,8 @@ def _buried(row: Any) -> Buried:  # noqa: ANN401 - a row
 
 # ----------------------------------------------------------------------------------------------------------- hiding
 _TAKEN = ("sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "object_key", "size_bytes", "meta_bytes")
-_TAKEN_TOO = ("received_at", "address")
-_NOTHING = {**dict.fromkeys((*_TAKEN[1:], "received_at", "series_instance_uid")), "address": ""}
+_TAKEN_TOO = ("received_at", "address", "checksum")
+_NOTHING = {**dict.fromkeys((*_TAKEN[1:], "received_at", "checksum", "series_instance_uid")), "address": ""}
 """What is known of an instance that is not there."""
 
 
@@ -181,6 +182,7 @@ def fill(tx: Transaction, pk: int, arrival: Arrival, *, now: datetime) -> None:
             meta_bytes=arrival.meta_bytes,
             received_at=now,
             address=arrival.origin.address,
+            checksum=arrival.checksum,
         )
     )
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +163,27 @@ def test_clients_that_go_away_leave_nothing_open_and_nothing_to_tell(
     assert len(open_objects()) == before
     assert site.ask("GET", "/health/live")[0] == 200
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_clients_of_every_pace_get_the_same_whole_study(site: Site) -> None:
+    slices = [builders.part10(builders.ct_slice(number, size=512)) for number in range(1, 25)]
+    assert site.ask("POST", "/dicom-web/studies", body(slices), Content_Type=RELATED)[0] == 200
+    whole = site.ask("GET", "/dicom-web/studies/2.25.1")[1]
+    assert len(whole) > 24 * 512 * 512 * 2
+
+    def retrieve(pause_s: float) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+        connection.request("GET", "/dicom-web/studies/2.25.1")
+        answer, read = connection.getresponse(), bytearray()
+        while piece := answer.read(100_000):
+            read += piece
+            time.sleep(pause_s)
+        connection.close()
+        return bytes(read)
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(retrieve, [0.0, 0.0, 0.002, 0.005, 0.01, 0.02]))
+    assert [each == whole for each in found] == [True] * 6
 
 
 def test_head_answers_without_a_body(site: Site) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydicom.uid import ImplicitVRLittleEndian
 
-from api.dicomweb.streams import _Batches, _crossing, gathered
+from api.dicomweb.streams import Crossing, Piece, _leaving, gathered
 from tests import builders
 from tests.unit.api.requests import parts, store
 
@@ -22,8 +22,9 @@ def failing() -> Iterator[bytes]:
     raise OSError
 
 
-async def _all(pieces: Iterator[bytes]) -> list[bytes]:
-    return [piece async for piece in _crossing(pieces)]
+async def _all(pieces: Iterator[bytes]) -> list[Piece]:
+    crossing = Crossing(pieces)
+    return [piece async for piece in _leaving(crossing, crossing.next())]
 
 
 def test_pieces_cross_in_their_order() -> None:
@@ -32,7 +33,7 @@ def test_pieces_cross_in_their_order() -> None:
 
 
 def test_what_was_read_before_an_error_goes_out_before_it() -> None:
-    batches = _Batches(failing())
+    batches = Crossing(failing())
     assert batches.next() == [b"ab"]
     for _ in range(2):
         with pytest.raises(OSError):  # noqa: PT011 - this very error

@@ -206,3 +206,27 @@ def _keep_but_for_the_row(kept: Archive) -> None:
 
 def _no_power(_: object) -> Any:
     raise OSError("no power")
+
+
+# --------------------------------------------------------------------------------------------------------- checksums
+def test_checksums_that_were_not_noted_are_noted_where_the_object_is_whole(kept: Archive, clock: Clock) -> None:
+    for number in (1, 2, 3):
+        keep(kept, header(number))
+    with kept.database.read() as tx:
+        before = [instance.checksum for instance in studies.instances_of(tx, STUDY)]
+    first, second, _ = _keys(kept)
+    with kept.database.write() as tx:
+        these = schema.instances.c.object_key.in_([first, second])
+        tx.execute(sa.update(schema.instances).where(these).values(checksum=None))
+    kept.objects._objects[second] += b"!"
+    assert scrub(kept, _manner(clock), actor="test").corrupt == 1
+    with kept.database.read() as tx:
+        after = [instance.checksum for instance in studies.instances_of(tx, STUDY)]
+    assert after == [before[0], None, before[2]]
+
+
+def test_a_scrub_goes_by_the_sha_256_whatever_the_checksum_says(kept: Archive, clock: Clock) -> None:
+    keep(kept, header(1))
+    with kept.database.write() as tx:
+        tx.execute(sa.update(schema.instances).values(checksum=b"another"))
+    assert scrub(kept, _manner(clock), actor="test").clean
