@@ -125,10 +125,10 @@ def _slabs(frames: Frames, parameters: Mapping[str, Parameter]) -> Frames:
         return frames
     starts = range(0, len(frames.pixels), each)
     slabs = np.empty((len(starts), *frames.pixels.shape[1:]), dtype=np.float32)
-    for slab, first in zip(slabs, starts, strict=True):
+    for slab, first in zip(slabs, starts, strict=True):  # one at a time: each slice is read once, in the order it lies
         members = frames.pixels[first : first + each]
-        np.add.reduce(members, axis=0, out=slab)  # a slab at a time: each slice is read once, in the order it lies
-        slab /= np.float32(len(members))
+        np.add.reduce(members, axis=0, out=slab)
+        np.divide(slab, np.float32(len(members)), out=slab)
     step, rows, columns = frames.spacing_mm
     source = tuple(item // each for item in frames.source)
     return Frames(pixels=slabs, spacing_mm=(step * each, rows, columns), source=source)
