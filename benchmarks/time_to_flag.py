@@ -50,7 +50,7 @@ _MEANING = {
     "committed": "judged, back in the worker",
     "seen": "committed, answered by the API",
 }
-_POLL_S = 0.01
+_POLL_S = 0.02
 _BARE_ROUNDS = 20
 _LIMIT_S = 300.0
 _WARM_UPS = 3

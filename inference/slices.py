@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
@@ -75,6 +76,7 @@ _TAGS = [
 ]
 
 Place = tuple[float, ...]
+_Said = tuple[str, tuple[tuple[int, str | None, object], ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,41 +110,60 @@ def read_slices(instances: Sequence[InstanceRecord], objects: ObjectStore) -> li
     NotSuitable
         ``decode_error``: a header does not parse; ``multi_frame``: its frames are not told apart.
     """
+    known: dict[_Said, Dataset] = {}
     with ThreadPoolExecutor(READERS) as pool:
-        heads = list(pool.map(lambda instance: read_head(instance, objects), instances))
+        heads = list(pool.map(lambda instance: read_head(instance, objects, known), instances))
     try:
         return [one for instance, head in zip(instances, heads, strict=True) for one in _images(instance, *head)]
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
 
 
-def read_head(instance: InstanceRecord, objects: ObjectStore) -> tuple[Dataset, bytes]:
+def read_head(instance: InstanceRecord, objects: ObjectStore, known: dict[_Said, Dataset]) -> tuple[Dataset, bytes]:
     """Read a header, and give the bytes it was parsed from; `NotSuitable` (decode_error) where it does not parse.
 
+    Of what `known` holds a header that says the same is given: the slices of a series mostly do.
     The first bytes are not held against the digest: what is chosen by them is read whole, and is, before a model sees
     it.  A header that seems damaged or long is read whole at once.
     """
     with objects.open(instance.object_key, length=HEAD_BYTES) as stream:
         content = stream.read()
     try:
-        head, opening = _parse(content)
+        head, opening = _parse(content, known)
         if len(opening) < len(content):
             return head, opening
     except PARSE_ERRORS:
         pass  # told below, where the whole of it does not parse either
     try:
-        return _parse(read_whole(objects, instance))
+        return _parse(read_whole(objects, instance), known)
     except PARSE_ERRORS as error:
         raise NotSuitable("decode_error", type(error).__name__) from error
 
 
-def _parse(content: bytes) -> tuple[Dataset, bytes]:
+def _parse(content: bytes, known: dict[_Said, Dataset]) -> tuple[Dataset, bytes]:
     """Parse a header with every value in it: pydicom would else find out at first use that one is malformed."""
     buffer = io.BytesIO(content)
     head = pydicom.dcmread(buffer, stop_before_pixels=True, specific_tags=list(_TAGS))
+    opening = content[: buffer.tell()]
+    said = _said(head)
+    if said is not None and said in known:
+        return known[said], opening
     for _ in head.iterall():
         pass
-    return head, content[: buffer.tell()]
+    if said is not None:
+        known[said] = head
+    return head, opening
+
+
+def _said(head: Dataset) -> _Said | None:
+    """Give all that a header that was just parsed says, as it lies in the file; None where it has sequences."""
+    elements = list(head.values())
+    if any(element.VR == "SQ" for element in elements):
+        return None
+    syntax = str(head.file_meta.get("TransferSyntaxUID", ""))
+    raw = [isinstance(element, RawDataElement) for element in elements]
+    values = [each.value if as_it_lies else str(each.value) for each, as_it_lies in zip(elements, raw, strict=True)]
+    return syntax, tuple((int(each.tag), each.VR, value) for each, value in zip(elements, values, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------ functional groups

@@ -108,6 +108,21 @@ def test_pixel_data_that_breaks_off_are_not_made_up() -> None:
         stored_pixels(read)
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_slices_that_say_the_same_share_a_header_and_one_that_does_not_has_its_own(syntax: str, tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    for number in range(1, 5):
+        data_set = ct_slice(number)
+        data_set.file_meta.TransferSyntaxUID = syntax
+        data_set.RescaleIntercept = -1024 if number < 4 else -1000
+        keep_data_set(kept, data_set)
+    with kept.database.read() as tx:
+        one, same, third, other = read_slices(studies.instances_of(tx, StudyUid("2.25.1")), kept.objects)
+    assert one.head is same.head is third.head
+    assert (third.head.RescaleIntercept, other.head.RescaleIntercept) == (-1024, -1000)
+    assert len({each.opening for each in (one, same, third, other)}) == 4  # the UIDs are in there
+
+
 def test_what_breaks_off_or_is_something_else_behind_a_header_is_left_to_the_parser(tmp_path: Path) -> None:
     (one,) = _slices(ct_slice(), tmp_path)
     content, end = part10(ct_slice()), len(one.opening)
