@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
@@ -55,7 +56,10 @@ def stream(
 
     HEAD is told what GET would be, and no length where GET would not know it either (RFC 9110 9.3.2).
     """
-    return in_batches(request, Crossing(iter(pieces)), media_type, headers, status=status)
+    source = iter(pieces)
+    first = next(source, b"")
+    wanted = source if request.method != "HEAD" else iter(())  # no more is made than tells whether it can be
+    return in_batches(request, Crossing(chain([first], wanted)), media_type, headers, status=status)
 
 
 def in_batches(

@@ -39,9 +39,9 @@ _FROM = Origin(via="dimse", calling_aet="CT1", called_aet="ROI", address="10.0.0
 _LOST: dict[str, set[str]] = {
     "studies": {"id", "released_at", "longest_gap_s", "pauses", "quiet_until", "ready_at", "revision", "state"},
     "series": {"id", "study_pk"},
-    "instances": {"id", "study_pk", "series_pk", "address", "revision"},
+    "instances": {"id", "study_pk", "series_pk", "address", "revision", "checksum"},
     "quarantine": {"id", "address"},
-    "hidden": {"id", "address"},
+    "hidden": {"id", "address", "checksum"},
     "rejection_notes": {"received_at", "reason", "figures"},
     "tombstones": set(),
 }
@@ -133,6 +133,11 @@ class Site:
             rows = tx.execute(sa.select(table).order_by(_ORDER.get(name, "object_key"))).all()
         return [{column: value for column, value in row._mapping.items() if column not in _LOST[name]} for row in rows]
 
+    def checksums(self) -> dict[str, bytes | None]:
+        query = sa.select(schema.instances.c.sop_instance_uid, schema.instances.c.checksum)
+        with self.archive.database.read() as tx:
+            return {row.sop_instance_uid: row.checksum for row in tx.execute(query)}
+
     def kept_key(self, uid: str) -> ObjectKey:
         query = sa.select(schema.instances.c.object_key).where(schema.instances.c.sop_instance_uid == uid)
         with self.archive.database.read() as tx:
@@ -180,16 +185,19 @@ def test_a_rebuilt_catalogue_is_the_old_one(site: Site) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("storage.removal.remove_object", lambda *_, **__: False)
         site.remove("2.25.9", "2.25.9.1.1")
-    before = site.tables()
+    before, checksums = site.tables(), site.checksums()
+    assert None not in checksums.values()
     site.lose_catalogue()
     found = site.rebuild()
     assert site.tables() == before
+    assert set(site.checksums().values()) == {None}
     assert (found.entered, found.quarantined, found.tombstones, found.unreadable) == (7, 2, 5, 0)
     assert found.without_time == 0
     assert [row["received_at"] for row in before["instances"]][:2] == [START + timedelta(seconds=s) for s in (1, 2)]
     assert removed in set(site.archive.objects.keys())
     assert scrub(site.archive, Manner(rate_mb_s=0, clock=site.clock), actor="test").removed == 1
     assert removed not in set(site.archive.objects.keys())
+    assert site.checksums() == checksums  # the scrub has read every object
     assert verify(site.archive).clean
     with site.archive.database.read() as tx:
         study = studies.get(tx, StudyUid("2.25.1"))

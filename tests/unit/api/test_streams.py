@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 from pydicom.uid import ImplicitVRLittleEndian
 
-from api.dicomweb.streams import Crossing, Piece, _leaving, gathered
+from api.dicomweb.streams import Crossing, Piece, _leaving, gathered, stream
 from tests import builders
 from tests.unit.api.requests import parts, store
 
@@ -40,6 +41,18 @@ def test_what_was_read_before_an_error_goes_out_before_it() -> None:
             batches.next()
     with pytest.raises(OSError):  # noqa: PT011 - as above
         anyio.run(_all, failing())
+
+
+def test_head_makes_no_more_than_the_first_piece() -> None:
+    made: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(5):
+            made.append(number)
+            yield b"x"
+
+    stream(Request({"type": "http", "method": "HEAD", "headers": []}), pieces(), "text/plain", {})
+    assert made == [0]
 
 
 def test_small_pieces_are_put_together() -> None:
