@@ -158,7 +158,8 @@ ABOUT_KNOWN = (
     "that lies farther off leaves nothing, as if it had not been looked at; more slices are looked at as they come, "
     "and the run on the whole series decides.\n\n"
     "What is not noticed: a head turned by 180° lies as near as an upright one. To this network, which looks for dense "
-    "patches, front and back are the same."
+    "patches, front and back are the same. Series of a tilted gantry are not among the known: they lie farther off, "
+    "and some are refused."
 )
 
 
