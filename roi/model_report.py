@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def report(settings: Settings, model: str, *, weeks: int, as_json: bool) -> None:
     """Print what a model did week by week on each scanner, and what drifted; exit code 1 where anything did."""
-    card, now = registry.card(model), utc_now()
+    card, now = registry.card(model, settings.models_folder), utc_now()
     since = now - max(timedelta(weeks=weeks), monitoring.WINDOW + monitoring.BASE)
     with closing(open_database(settings)) as database, database.read() as tx:
         seen = cases.of_model(tx, card.digest, since=since)

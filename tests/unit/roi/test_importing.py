@@ -60,6 +60,14 @@ def test_roles_of_this_data_folder_know_it(imported: Path) -> None:
         assert context.card("torchxrayvision-rsna").origin == "imported"
 
 
+def test_a_report_tells_of_an_imported_model_too(imported: Path) -> None:
+    migrated = CliRunner().invoke(app, ["migrate", "--data", str(imported)])
+    assert migrated.exception is None
+    said = roi("report", "torchxrayvision-rsna", "--data", imported)
+    assert said.exception is None
+    assert "0 cases, 0 in the base: too few to say" in said.stdout
+
+
 def test_the_same_name_is_not_imported_twice(imported: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
