@@ -215,7 +215,8 @@ def _bring_into_sight(
 
 
 def _as_it_came(row: Hidden, arrival: Arrival) -> Arrival:
-    return replace(arrival, origin=replace(arrival.origin, address=row.address), checksum=row.checksum)
+    checksum = bytes.fromhex(row.checksum) if row.checksum else None
+    return replace(arrival, origin=replace(arrival.origin, address=row.address), checksum=checksum)
 
 
 def _lifting(rows: Sequence[Hidden], *, actor: str, reason: str, now: datetime) -> Tombstone:

@@ -53,7 +53,8 @@ class Hidden:
     hidden_by: str
     hidden_why: str
     tombstone_key: ObjectKey
-    checksum: bytes | None
+    checksum: str | None
+    """As in `storage.checksum`, in hexadecimal; None where none was noted."""
 
     @property
     def lasts(self) -> bool:
@@ -275,4 +276,5 @@ def _long_enough(before: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _as_hidden(row: sa.Row[Any]) -> Hidden:
-    return Hidden(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row's columns
+    said = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row's columns
+    return Hidden(**{**said, "checksum": row.checksum.hex() if row.checksum else None})

@@ -12,6 +12,7 @@ from threading import Event, Thread
 
 import pydicom
 import pytest
+from xxhash import xxh3_128
 
 from pacs_gateway.implementation import IMPLEMENTATION_CLASS_UID
 from storage.errors import CatalogueUnavailable, Damaged, ObjectStoreUnavailable, OutOfSpace
@@ -96,6 +97,7 @@ def test_stored_file_is_our_meta_and_their_bytes(  # D-20, D-22
         meta_bytes=len(content) - len(sent),
         header=arrival.header,
         origin=Origin(via="dimse", calling_aet="RAW", called_aet="ROI", address="127.0.0.1"),
+        checksum=xxh3_128(sent).digest(),
     )
     assert (arrival.header.transfer_syntax_uid, arrival.header.patient_name) == (syntax, "Phạm^Văn^Đức")
     meta = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True).file_meta

@@ -81,7 +81,7 @@ def test_bytes_that_are_no_safetensors_file_do_not_load(moved_weights):
 
 def test_every_error_is_a_model_error_with_a_sentence():
     errors = ModelError.__subclasses__()
-    assert len(errors) == 11
+    assert len(errors) == 12
     assert all(str(error()).endswith(".") for error in errors)
 
 
