@@ -93,22 +93,15 @@ def telling_slice(seed: int, *, haemorrhage: bool, domain: str) -> Samples:
     return Samples(inputs=inputs, truth=np.array([[haemorrhage]], dtype=np.uint8))
 
 
-def head_study(seed: int, *, domain: str = "base", slices: int = 32, step_mm: float = STEP_MM) -> Bytes:
+def head_study(seed: int, *, domain: str = "base", slices: int = 32) -> Bytes:
     """Give all slices of one head; an even seed bleeds, an odd one does not."""
-    return to_bytes(
-        prepare(whole_head(seed, domain=domain, slices=slices, step_mm=step_mm), HEAD_CT.chain.before).pixels
-    )
-
-
-def whole_head(seed: int, *, domain: str = "base", slices: int = 32, step_mm: float = STEP_MM) -> Volume:
-    """Give the series of one head; an even seed bleeds, an odd one does not."""
     scene = draw_head(seed, haemorrhage=seed % 2 == 0, domain=domain)
-    return head_volume(scene, standard_positions(slices, step_mm), step_mm=step_mm)
+    return to_bytes(prepare(head_volume(scene, standard_positions(slices)), HEAD_CT.chain.before).pixels)
 
 
-def standard_positions(slices: int, step_mm: float = STEP_MM) -> list[float]:
+def standard_positions(slices: int) -> list[float]:
     """Give the table positions of a whole head in slices, feet to head, around its middle."""
-    return [(index - (slices - 1) / 2) * step_mm for index in range(slices)]
+    return [(index - (slices - 1) / 2) * STEP_MM for index in range(slices)]
 
 
 def chest_sample(seed: int, *, domain: str = "base") -> Samples:

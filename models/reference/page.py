@@ -145,21 +145,13 @@ ABOUT_KNOWN = (
     "an input that lies farther off than 99 of 100 accepted ones gets no answer but the reason `ood`, with its "
     "distance.\n\n"
     "What is compared are the features before the last layer, from the same pass that scores. The distance is "
-    "Mahalanobis' on at most 64 principal components, squared, under a covariance shrunk after Ledoit and Wolf. The "
-    "slices of a head are of eight kinds, found by k-means, each with its own statistics: a slice is as far off as "
-    "from the kind that it lies nearest to, and the stack is as far off as the median of its items. The threshold is a "
-    "percentile of whole series, never of slices, and of thick, thin, long and short ones. The statistics lie beside "
-    "the weights, and the card names their SHA-256.\n\n"
+    "Mahalanobis' on at most 64 principal components, squared, under a covariance shrunk after Ledoit and Wolf; of a "
+    "stack it is the median over its items. The statistics lie beside the weights, and the card names their "
+    "SHA-256.\n\n"
     "Figures are written by `python -m models.reference.known_inputs NAME`; none is typed by hand. Intervals are "
     "95 %, Wilson. `base` are held-out phantoms like those the model was trained on: about one in a hundred is "
     "refused, which is the price. The shifted domains are drawn otherwise, and the model is worse on them. Wrong "
-    "inputs are shown to the network without the gates before it.\n\n"
-    "A head that is still arriving is judged by the slices that are there, against the threshold of the whole. A part "
-    "that lies farther off leaves nothing, as if it had not been looked at; more slices are looked at as they come, "
-    "and the run on the whole series decides.\n\n"
-    "What is not noticed: a head turned by 180° lies as near as an upright one. To this network, which looks for dense "
-    "patches, front and back are the same. Series of a tilted gantry are not among the known: they lie farther off, "
-    "and some are refused."
+    "inputs are shown to the network without the gates before it."
 )
 
 
@@ -170,7 +162,6 @@ def _known(told: Figures) -> str:
     figures = told["figures"]
     head = "| input | refused | share | distance: least, median, most |\n| --- | --- | --- | --- |"
     rows = [_refused(f"held-out phantoms, {domain}", one) for domain, one in figures["good"].items()]
-    rows += [_refused(f"arriving: {part}", one) for part, one in figures.get("arriving", {}).items()]
     rows += [_refused(kind, one) for kind, one in figures["wrong"].items()]
     about = f"Known: {told['dataset']}. Threshold: {told['threshold']:.1f}."
     return f"{about}\n\n" + ("\n".join([head, *rows]) if rows else "Nothing was counted with these statistics yet.")
