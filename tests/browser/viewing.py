@@ -39,7 +39,10 @@ DRAWN_STD = 10.0
 LIMIT_MS = 60_000
 _INSIDE = ("blob:", "data:", "chrome:", "chrome-extension:")
 """What a browser makes itself, its PDF viewer among it."""
-_NO_TOUR = "if (origin.startsWith('http')) localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+_NO_TOUR = """
+if (self === top && origin.startsWith("http")) localStorage.setItem("shownTours", JSON.stringify(["basicViewerTour"]));
+"""
+"""Not in the frame of a PDF, which may have no storage."""
 
 _LOOK = """
 () => [...document.querySelectorAll(".cornerstone-viewport-element canvas.cornerstone-canvas")].map((canvas) => {
