@@ -50,7 +50,7 @@ class Pace:
     """Before an object store that is away is asked again: the first time, the second, ..."""
     tell_s: float = 60.0
     """Between two log lines of a backlog that lasts."""
-    tidy_s: float = 600.0
+    tidy_s: float = 60.0
     """Between two looks for files without a row."""
     settle_s: float = 300.0
     """A file without a row that is younger may still get one: its instance is arriving."""
