@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from inference import memory, triage
+from inference import memory, triage, voxels
 from inference.batching import Batch, Seat
 from inference.errors import ObjectsAway, OutOfMemory, RunDied, RunFailed, RunHung
 from models import golden, registry, runtime
@@ -44,6 +44,8 @@ _START_LIMIT_S = 180.0
 """For torch and what belongs to it; the files may come from a slow disk."""
 _LOAD_LIMIT_S = 60.0
 """For one model."""
+_IDLE_S: Final = 60.0
+"""Without a request for so long, the process gives back the memory it keeps for the next one."""
 _MUCH: Final = 0.5
 """Of what the process may take: one that is killed with more than that in use is taken to have had too much."""
 
@@ -319,12 +321,22 @@ def serve(pipe: Connection, setup: ChildSetup, order: Order) -> None:
         while later and not pipe.poll():
             shelf[later.pop(0)]
         try:
-            pipe.recv()  # somebody has a request
+            _await_request(pipe)
             pipe.send(Listening())
             requests: tuple[RunRequest, ...] = pipe.recv()
         except EOFError:
             return
-        pipe.send(_answer_all(requests, shelf, objects, facts))
+        answers = _answer_all(requests, shelf, objects, facts)
+        if any(isinstance(each, Failure) and each.reason == OutOfMemory.reason for each in answers):
+            voxels.MEMORY.forget()
+        pipe.send(answers)
+
+
+def _await_request(pipe: Connection) -> None:
+    """Wait until somebody has a request; while nobody has, memory goes back.  `EOFError` where nobody will."""
+    if not pipe.poll(_IDLE_S):
+        voxels.MEMORY.forget()
+    pipe.recv()
 
 
 class Shelf(Mapping[str, "TriageModel | Failure"]):

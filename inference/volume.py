@@ -17,6 +17,7 @@ from inference.geometry import slice_normal, slice_positions_mm
 from inference.pixels import Stored, pixels_after, stored_pixels
 from inference.slices import PARSE_ERRORS, READERS, Slice, first_text, functional
 from inference.stored import is_padding, stored_values
+from inference.voxels import MEMORY, Floats
 from models.contract import Radiograph, Volume
 from storage.whole import read_whole
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from inference.selection import Selected
     from storage.ports import ObjectStore
     from storage.records import InstanceRecord
-
-Floats = npt.NDArray[np.float32]
 
 _AIR_HU = -1024.0
 
@@ -78,7 +77,7 @@ def _read_all(
     first, *others = instances
     known = list(planes(first))
     shape = known[0][1].stored.shape
-    voxels = np.empty((len(order), *shape), dtype=np.float32)
+    voxels = MEMORY.lend((len(order), *shape))
 
     def place(found: Iterable[tuple[int, _Plane]]) -> None:
         for at, plane in found:

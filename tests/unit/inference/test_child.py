@@ -6,17 +6,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 
-from inference import child
+from inference import child, voxels
 from inference.child import Failure, ModelProcess
 from inference.errors import OutOfMemory, RunDied, RunFailed, RunHung
 from inference.lane import Lane
 from inference.pace import Pace
 from inference.triage import RunRequest
+from inference.voxels import VoxelMemory
 from storage.catalog import jobs, studies
 from storage.records import InstanceRecord, JobId, Outcome, StudyUid
 from storage.whole import read_whole
@@ -201,3 +204,19 @@ def test_one_poisoned_input_does_not_fail_those_that_share_its_pass(kept) -> Non
     assert [answer.outcome for answer in (first, second)] == [Outcome.FLAGGED] * 2
     assert first.provenance["batch"] == {"images": 1, "items_at_once": 32}
     assert poisoned == Failure(reason="model_error", message="ValueError")
+
+
+@pytest.mark.parametrize("quiet", [True, False], ids=["nobody asks", "asked at once"])
+def test_memory_kept_for_the_next_stack_goes_back_while_nobody_asks(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, (ours, theirs) = VoxelMemory(), Pipe()
+    monkeypatch.setattr(child, "_IDLE_S", 0.05)
+    monkeypatch.setattr(voxels, "MEMORY", kept)
+    kept.lend((4, 8, 8))
+    asking = Timer(0.5 if quiet else 0.0, ours.send, [None])
+    asking.start()
+    if not quiet:
+        asking.join()
+    child._await_request(theirs)
+    assert bool(kept._kept) is not quiet
