@@ -54,6 +54,7 @@ class Batch:
         self._awaited -= 1
         if self._awaited == 0:
             self._forward()
+            self._brought.clear()  # nothing but its run may keep an image: a stack takes hundreds of megabytes
             self._all_here.notify_all()
 
     def _forward(self) -> None:
@@ -88,7 +89,7 @@ class Seat:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._reads = False
+        self._reads = self._has_brought = False
         self.image: Volume | Radiograph | None = None
         self.prediction: Prediction | None = None
         self.error: Exception | None = None
@@ -107,13 +108,17 @@ class Seat:
 
     def predict(self, image: Volume | Radiograph) -> Prediction:
         """Score one input, together with those of the other runs; a second one alone."""
-        if self.image is not None:
+        if self._has_brought:
             return self._batch.score_alone(image)
         self._let_another_read()
-        self.image = image
+        self.image, self._has_brought = image, True
         self._batch.bring(self)
+        self.image = None
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                self.error = None  # its traceback looks at this seat and at every image of the batch
         assert self.prediction is not None  # noqa: S101 - bring came back
         return self.prediction
 
@@ -128,7 +133,7 @@ class Seat:
     ) -> None:
         """Leave; the others do not wait for this one."""
         self._let_another_read()
-        if self.image is None:
+        if not self._has_brought:
             self._batch.leave()
 
     def _let_another_read(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,13 +21,14 @@ from inference.errors import OutOfMemory, RunDied, RunFailed, RunHung
 from inference.lane import Lane
 from inference.pace import Pace
 from inference.triage import RunRequest
-from inference.voxels import VoxelMemory
+from inference.voxels import Floats, VoxelMemory
+from models.contract import Prediction, Radiograph, Volume
 from storage.catalog import jobs, studies
 from storage.records import InstanceRecord, JobId, Outcome, StudyUid
 from storage.whole import read_whole
-from tests.builders import Clock, archive, ct_slice, keep_data_set, radiograph
+from tests.builders import Clock, TrialModel, archive, ct_slice, keep_data_set, radiograph
 from tests.unit.inference import trial_models
-from tests.unit.inference.trial_models import CARDS
+from tests.unit.inference.trial_models import CARDS, Together
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -220,3 +223,29 @@ def test_memory_kept_for_the_next_stack_goes_back_while_nobody_asks(
         asking.join()
     child._await_request(theirs)
     assert bool(kept._kept) is not quiet
+
+
+class Raises(TrialModel):
+    def predict(self, image: Volume | Radiograph) -> Prediction:
+        raise ValueError(f"{type(image).__name__} refused")
+
+
+@pytest.mark.parametrize("model", [TrialModel, Together, Raises])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_nothing_keeps_a_stack_after_its_run(
+    kept, model: type[TrialModel], runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = VoxelMemory()
+    monkeypatch.setattr("inference.volume.MEMORY", memory)
+    monkeypatch.setattr(child.logger, "exception", lambda *_, **__: None)  # pytest keeps what is logged with its frames
+    lent: list[weakref.ref[Floats]] = []
+    monkeypatch.setattr(memory, "lend", lambda shape: lent.append(weakref.ref(array := np.empty(shape))) or array)
+    requests = [_request(kept, "a-steady")] * runs
+    gc.disable()  # what a cycle holds stays until somebody looks for it: with few objects made, many stacks later
+    try:
+        answers = child._answer_all(requests, {"a-steady": model(CARDS["a-steady"])}, kept.objects, {})
+        assert all(isinstance(answer, Failure) is (model is Raises) for answer in answers)
+        assert len(lent) == runs
+        assert not any(one() is not None for one in lent)
+    finally:
+        gc.enable()
