@@ -146,6 +146,10 @@ MARKS: Final = {
     "age_unknown": Text(vi="không rõ tuổi người bệnh", en="the patient's age is not stated"),
     "view_from_pixels": Text(vi="tư thế suy từ hình ảnh", en="view taken from the pixels"),
     "turned_upright": Text(vi="ảnh được xoay thẳng", en="the image was turned upright"),
+    "contrast_uncertain": Text(
+        vi="có thể đã tiêm thuốc cản quang: mạch máu sáng",
+        en="contrast medium may have been given: bright vessels",
+    ),
 }
 """What a reader should know of an input that was used all the same."""
 

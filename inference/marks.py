@@ -1,16 +1,18 @@
-"""What a reader should know of an input that was used all the same: degraded, filled, turned, or of unknown age."""
+"""What a reader should know of an input that was used all the same: degraded, filled, turned, perhaps enhanced."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from inference.slices import first_text
+from inference.vessels import shows_contrast
+from models.contract import Volume
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from inference.selection import Fit
-    from models.contract import InputRules
+    from models.contract import InputRules, Radiograph
 
 DEGRADED = "lossy_high"
 FILLED = "slice_filled"
@@ -18,6 +20,7 @@ RESENT = "slices_resent"
 AGE_UNKNOWN = "age_unknown"
 VIEW_FROM_PIXELS = "view_from_pixels"
 TURNED = "turned_upright"
+CONTRAST_UNCERTAIN = "contrast_uncertain"
 
 _RATIO = {"volume": 8.0, "radiograph": 15.0}
 """Lossy compression beyond this ratio degrades an input."""
@@ -34,6 +37,13 @@ def marks_of(fit: Fit, rules: InputRules, age: int | None) -> tuple[str, ...]:
         TURNED: fit.upright is not None and fit.upright.is_turned,
     }
     return tuple(mark for mark, holds in said.items() if holds)
+
+
+def marks_of_pixels(image: Volume | Radiograph, rules: InputRules) -> tuple[str, ...]:
+    """Give the marks that only the pixels tell: of a brain, that vessels shine although no header tells of contrast."""
+    if isinstance(image, Volume) and any(rules.tissue_mode_hu) and shows_contrast(image):
+        return (CONTRAST_UNCERTAIN,)
+    return ()
 
 
 def _lossy_beyond(head: Dataset, most: float) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from inference.errors import NotSuitable
 from inference.gates import check_input, check_known, check_scores, check_shortcut, without_corners
+from inference.marks import marks_of_pixels
 from inference.partial import consecutive, rules_for_part
 from inference.selection import Considered, Selected, reasons_of, select
 from inference.volume import load_radiograph, load_volume
@@ -63,6 +64,7 @@ def run(
         image = _LOAD[card.input_rules.kind](selected, objects)
         times["decoded"] = clock()
         check_input(image, card.input_rules)
+        selected = replace(selected, marks=(*selected.marks, *marks_of_pixels(image, card.input_rules)))
         times["gated"] = clock()
         prediction = model.predict(image)
         times["predicted"] = clock()
