@@ -13,7 +13,7 @@ from inference import silence
 from inference.geometry import slice_positions_mm
 from inference.silence import Situation, Sketch
 from storage.catalog import silences, studies
-from storage.catalog.arrivals import OPEN_WAIT
+from storage.catalog.additions import OPEN_WAIT
 
 if TYPE_CHECKING:
     from storage.database import Transaction

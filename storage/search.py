@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from storage import narrowing, schema
 from storage.catalog import studies as catalogue
-from storage.catalog.arrivals import STUDY_FACTS
+from storage.catalog.additions import STUDY_FACTS
 from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, supported
 from storage.statements import Statement
 from storage.wildcards import Condition

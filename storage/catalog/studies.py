@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.catalog import changes
-from storage.catalog.arrivals import OPEN_WAIT, read_pauses
+from storage.catalog import changes, pauses
+from storage.catalog.additions import OPEN_WAIT
 from storage.errors import CatalogueUnknown
 from storage.records import (
     CLOCK_SKEW,
@@ -298,7 +298,7 @@ def as_study(row: sa.Row[Any]) -> StudyRecord:
     values = {name: getattr(row, name) for name in StudyRecord.__slots__}
     values["modalities"] = tuple(part for part in row.modalities.split("\\") if part)
     values["state"] = StudyState(row.state)
-    values["pauses"] = read_pauses(row.pauses)
+    values["pauses"] = pauses.read(row.pauses)
     for name in ("order_priority", "manual_priority"):
         values[name] = OrderPriority(values[name]) if values[name] else None
     return StudyRecord(**values)

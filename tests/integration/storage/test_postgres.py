@@ -15,7 +15,7 @@ from storage import search
 from storage.adapters.memory import MemoryStore
 from storage.archive import Archive
 from storage.catalog import changes
-from storage.catalog.arrivals import STUDY_FACTS
+from storage.catalog.additions import STUDY_FACTS
 from storage.database import Database
 from storage.migrate import migrate
 from storage.records import SeriesUid, Verdict

@@ -12,7 +12,7 @@ from inference.evidence import judge
 from inference.silence import LONGEST_S, Situation, bucket_of
 from storage import schema
 from storage.archive import Archive
-from storage.catalog import arrivals, changes, silences, studies
+from storage.catalog import additions, changes, silences, studies
 from storage.records import InstanceUid, SeriesUid, StudyState, StudyUid
 from tests.builders import CT, Clock, archive, card, header, keep
 
@@ -86,7 +86,7 @@ def test_slices_in_associations_of_their_own_are_one_revision(kept: Archive, clo
 
 def test_an_association_that_stays_open_ends_by_silence(kept: Archive, clock: Clock) -> None:
     keep(kept, header(1))
-    clock.go(arrivals.OPEN_WAIT.total_seconds() - 1)
+    clock.go(additions.OPEN_WAIT.total_seconds() - 1)
     _look(kept, clock)
     assert _state(kept)[0] is StudyState.RECEIVING
     clock.go(2)
@@ -161,7 +161,7 @@ def test_a_clock_that_is_set_back_by_hours_delays_a_study_by_its_silence_alone(k
     clock.go(1)
     _look(kept, clock)
     assert _state(kept) == (StudyState.TRIAGED, "released, geometry consistent")
-    clock.go(arrivals.OPEN_WAIT.total_seconds())
+    clock.go(additions.OPEN_WAIT.total_seconds())
     _look(kept, clock)
     with kept.database.read() as tx:
         assert studies.get(tx, StudyUid("2.25.8")).state is StudyState.TRIAGED

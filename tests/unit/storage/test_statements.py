@@ -11,7 +11,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
 from storage import schema
-from storage.catalog import arrivals
+from storage.catalog import additions, arrivals
 from storage.database import Database
 from storage.migrate import migrate
 from storage.statements import Statement, among, bound
@@ -59,9 +59,12 @@ def test_a_value_that_was_not_given_is_an_error_and_no_default(database: Databas
         _INSERT.run(tx, [{key: value for key, value in _FACT.items() if key != "detail"}])
 
 
-@pytest.mark.parametrize("name", ["_KNOWN", "_STUDY_UIDS", "_STUDIES", "_SERIES"])
-def test_the_hot_lookups_use_an_index(database: Database, name: str) -> None:
-    statement: Statement = getattr(arrivals, name)
+@pytest.mark.parametrize(
+    "statement",
+    [arrivals._KNOWN, arrivals._OUT_OF_SIGHT, additions._STUDY_UIDS, additions._STUDIES, additions._SERIES],
+    ids=["known", "out of sight", "study UIDs", "studies", "series"],
+)
+def test_the_hot_lookups_use_an_index(database: Database, statement: Statement) -> None:
     with database.read() as tx:
         sql = str(statement._statement.compile(dialect=sqlite.dialect()))
         plan = tx.connection.cursor().execute(f"EXPLAIN QUERY PLAN {sql}", ["[]"] * sql.count("?")).fetchall()
