@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.answers import as_json
 from api.context import ApiContext, Context
 from api.document import refused
-from api.words import LOCAL_TIME
 from inference import targets
 from inference.errors import InquiryRejected
 from inference.expectation import HOURS_A_WEEK
 from inference.inquiry import Inquiry, finding_of, site_of, told
 from storage.catalog import flow
+from storage.local_time import LOCAL_TIME
 
 if TYPE_CHECKING:
     from datetime import datetime

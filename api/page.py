@@ -17,9 +17,10 @@ from api.dicomweb import media
 from api.entries import Entry
 from api.page_texts.every import EVERY_PAGE
 from api.page_texts.worklist import PAGE
-from api.words import LOCAL_TIME, Language, Text
+from api.words import Language, Text
 from api.worklist import page_of, page_tag
 from storage import names
+from storage.local_time import LOCAL_TIME
 from storage.records import OrderPriority, Waiting
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Query, Response
 from api.answers import as_json
 from api.context import Context
 from api.errors import ParameterRejected
-from api.words import LOCAL_TIME, Text
+from api.words import Text
 from inference import targets
 from inference.replay import MOST, Replay, Room, day_of, replay
 from storage.catalog import flow
+from storage.local_time import LOCAL_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta, timezone
 from typing import Final, Literal
 
 from storage.catalog.refusals import Refusal
 from storage.records import Coverage, OrderPriority, StudyState
 
 Language = Literal["vi", "en"]
-LOCAL_TIME: Final = timezone(timedelta(hours=7))
-"""Viet Nam: UTC+7 all year."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

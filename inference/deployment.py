@@ -8,7 +8,6 @@ stays above everything that a site can say (`triage.may_raise`).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from inference import priority
@@ -30,6 +29,7 @@ from storage.catalog import operating_points as points
 from storage.catalog.deployments import Deployment, Mode, ModelRef, Status
 from storage.catalog.refusals import Refusal
 from storage.catalog.stops import EVERY, Stop
+from storage.local_time import LOCAL_TIME
 from storage.records import Outcome
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from storage.database import Transaction
     from storage.records import Finding, ResultId, ResultRecord, StudyUid, TriageResult
 
-LOCAL_TIME: Final = timezone(timedelta(hours=7))
-"""Viet Nam: UTC+7 all year.  Permits hold until the end of a day there."""
 INTRODUCER: Final = "Rọi"
 """Who speaks where nobody has spoken yet."""
 SITE: Final = "site"

@@ -23,6 +23,7 @@ from storage.catalog import incidents, opt_outs, permits
 from storage.catalog.deployments import Mode
 from storage.catalog.permits import Ground, Permit
 from storage.catalog.stops import EVERY
+from storage.local_time import LOCAL_TIME
 from storage.records import ResultId
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _tell_duties(incident: Incident, now: datetime) -> None:
 
 # ------------------------------------------------------------------------------------------------------------- words
 def _local(at: datetime) -> str:
-    return f"{at.astimezone(deployment.LOCAL_TIME):%Y-%m-%d %H:%M} (+07)"
+    return f"{at.astimezone(LOCAL_TIME):%Y-%m-%d %H:%M} (+07)"
 
 
 def _moment(text: str) -> datetime:
@@ -237,7 +238,7 @@ def _moment(text: str) -> datetime:
         told = datetime.fromisoformat(text)
     except ValueError as error:
         raise SettingWrong(f"{text!r} is no moment: write it as 2026-03-01T08:00") from error
-    return told if told.tzinfo else told.replace(tzinfo=deployment.LOCAL_TIME)
+    return told if told.tzinfo else told.replace(tzinfo=LOCAL_TIME)
 
 
 @contextmanager

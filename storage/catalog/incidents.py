@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from storage import schema
 from storage.catalog import audit
 from storage.errors import CatalogueUnknown, Rejected
+from storage.local_time import LOCAL_TIME
 from storage.records import ResultId
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _incidents = schema.model_incidents
 
-_VIET_NAM: Final = timezone(timedelta(hours=7))
 _SATURDAY: Final = 5
 
 
@@ -33,7 +33,7 @@ def working_days_after(known: datetime, days: int) -> datetime:
 
     Public holidays count as working days: some are fixed by decree each year, and a date too early does no harm.
     """
-    day = known.astimezone(_VIET_NAM).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = known.astimezone(LOCAL_TIME).replace(hour=0, minute=0, second=0, microsecond=0)
     left = days
     while left:
         day += timedelta(days=1)
