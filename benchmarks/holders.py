@@ -12,6 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from benchmarks.bare_retrieval import BareRetrieval
 from benchmarks.clients import send_stow
 from benchmarks.corpora import Corpus
 from benchmarks.orthanc import Orthanc
@@ -34,6 +35,9 @@ _QUIET = timedelta(minutes=5)
 
 class Holder:
     """A server that is filled, ended, and asked once it runs anew: with nothing in its memory."""
+
+    is_bare = False
+    """Whether it only sends what a study is made of."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -145,6 +149,29 @@ class RoiOnMinioHolder(RoiHolder):
         yield lambda: line.passed[Way.BACK]
 
 
+class FloorHolder(Holder):
+    """No archive: files and a socket."""
+
+    is_bare = True
+
+    def __init__(self) -> None:
+        super().__init__(BareRetrieval())
+
+    def fill(self, folder: Path, corpora: list[Corpus]) -> None:
+        """Copy the files."""
+        assert isinstance(self.peer, BareRetrieval)
+        for corpus in corpora:
+            self.peer.keep(folder, corpus)
+
+    def prepare(self, folder: Path, corpora: list[Corpus]) -> None:
+        """Do nothing."""
+
+
 def holders(root: Path | None) -> dict[str, Callable[[], Holder]]:
     """Return who takes part, by key; `root` is the folder with Orthanc of its own, or None."""
-    return {"roi": RoiHolder, "roi-s3": RoiOnMinioHolder, "orthanc": lambda: OrthancHolder(Orthanc(root))}
+    return {
+        "roi": RoiHolder,
+        "roi-s3": RoiOnMinioHolder,
+        "orthanc": lambda: OrthancHolder(Orthanc(root)),
+        "floor": FloorHolder,
+    }

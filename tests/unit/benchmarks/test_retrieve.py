@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import retrieving
 from benchmarks.corpora import Corpus, make_corpus, make_multiframe
+from benchmarks.holders import FloorHolder
 from benchmarks.peers import MissingError, Peer
 from benchmarks.report import write_page
 from benchmarks.retrieve import MARKS, TASKS, Goal, on_page, summarise, verdicts
@@ -139,3 +140,13 @@ def test_the_table_goes_to_its_own_place_on_the_page(tmp_path: Path) -> None:
     assert text.count(MARKS[0]) == 1
     assert "| first frame of a 90 MB multi-frame | ms p95, roi <= 15 | 1 | met |" in text
     assert verdicts(TASKS[0], figures[0])[0][1:] == ("not measured", "-")
+
+
+def test_the_floor_sends_every_byte_of_a_study(series: Corpus, multiframe: Corpus, tmp_path: Path) -> None:
+    floor = FloorHolder()
+    floor.fill(tmp_path, [series])
+    [(uid, files)] = series.studies.items()
+    with floor.held(tmp_path, series, multiframe) as held:
+        status, _, content = retrieving.ask(held.peer, f"/dicom-web/studies/{uid}", retrieving.FILES)
+        assert (status, content) == (200, b"".join(path.read_bytes() for path in files))
+        assert retrieving.study(held, 2)["MB/s"][0] > 0
