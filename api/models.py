@@ -267,10 +267,10 @@ def record_incident(context: Context, told: IncidentTold) -> Response:
     known_at = told.known_at or now
     if not _EARLIEST <= known_at <= now:
         raise Rejected("known_at lies in the future, or in another century")
-    card, result = _card(context, told.model), None if told.result is None else ResultId(told.result)
+    result = None if told.result is None else ResultId(told.result)
     with context.archive.database.write() as tx:
         incident = deployment.record_incident(
-            tx, card, result=result, what=told.what, known_at=known_at, by=told.by, now=now
+            tx, told.model, context.cards, result=result, what=told.what, known_at=known_at, by=told.by, now=now
         )
     return as_json(_of_incident(incident, context))
 

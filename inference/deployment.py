@@ -29,11 +29,12 @@ from storage.catalog import operating_points as points
 from storage.catalog.deployments import Deployment, Mode, ModelRef, Status
 from storage.catalog.refusals import Refusal
 from storage.catalog.stops import EVERY, Stop
+from storage.errors import CatalogueUnknown
 from storage.local_time import LOCAL_TIME
 from storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from models.contract import ModelCard
@@ -268,20 +269,31 @@ def retract(tx: Transaction, result: ResultId, *, by: str, why: str, now: dateti
 
 
 def record_incident(
-    tx: Transaction, card: ModelCard, *, result: ResultId | None, what: str, known_at: datetime, by: str, now: datetime
+    tx: Transaction,
+    model: str,
+    installed: Iterable[ModelCard],
+    *,
+    result: ResultId | None,
+    what: str,
+    known_at: datetime,
+    by: str,
+    now: datetime,
 ) -> Incident:
-    """Enter an incident with a model, and freeze the result that it is about.
+    """Enter an incident with a model, also one that is no longer installed, and freeze the result that it is about.
 
     Raises
     ------
     CatalogueUnknown
-        There is no such result.
+        There is no such result, or the site never met a model of that id.
     """
     about = None if result is None else results.one(tx, result)
+    met = next((ref(card) for card in installed if card.id == model), None) or deployments.last_met(tx, model)
+    if met is None:
+        raise CatalogueUnknown(f"no model {model} is installed, nor was one here before")
     return incidents.record(
         tx,
-        model_id=card.id if about is None else about.model_id,
-        model_digest=card.digest if about is None else about.model_digest,
+        model_id=met.id if about is None else about.model_id,
+        model_digest=met.digest if about is None else about.model_digest,
         result_id=result,
         what=what,
         frozen={} if about is None else _frozen(about),

@@ -193,13 +193,13 @@ def record_incident(
 ) -> None:
     """Record an incident, and print by when whom has to be told."""
     _check(by, what)
-    card, now = registry.card(model, settings.models_folder), utc_now()
+    cards, now = registry.cards(settings.models_folder), utc_now()
     about = None if result is None else ResultId(result)
     known = now if known_at is None else _moment(known_at)
     if known > now:
         raise SettingWrong("--known-at lies in the future")
     with _writing(settings) as tx:
-        made = deployment.record_incident(tx, card, result=about, what=what, known_at=known, by=by, now=now)
+        made = deployment.record_incident(tx, model, cards, result=about, what=what, known_at=known, by=by, now=now)
     sys.stdout.write(f"incident {made.id} of {made.model_id}\n")
     _tell_duties(made, now)
 

@@ -99,6 +99,13 @@ def of(tx: Transaction, digest: str) -> Deployment | None:
     return None if row is None else _as_deployment(row)
 
 
+def last_met(tx: Transaction, model_id: str) -> ModelRef | None:
+    """Return the model that the site spoke of last under an id, installed still or not; None where it met none."""
+    query = sa.select(_deployments).where(_deployments.c.model_id == model_id).order_by(_deployments.c.since.desc())
+    row = tx.execute(query.limit(1)).one_or_none()
+    return None if row is None else _as_deployment(row).model
+
+
 def every(tx: Transaction) -> dict[str, Deployment]:
     """Return the site's word on every model that it met, by digest."""
     return {row.model_digest: _as_deployment(row) for row in tx.execute(sa.select(_deployments))}

@@ -171,6 +171,7 @@ def test_an_incident_freezes_the_result_and_tells_its_due_dates(client: TestClie
     assert (listed["frozen"]["outcome"], listed["model_digest"]) == ("FLAGGED", builders.card().digest)
     assert client.post("/api/incidents", json={**told, "known_at": "2027-03-01T07:00:00+00:00"}).status_code == 409
     assert client.post("/api/incidents", json={**told, "result": "0" * 32}).status_code == 404
+    assert client.post("/api/incidents", json={**told, "model": "never-here"}).status_code == 404
     assert client.post(f"/api/incidents/{'0' * 32}/done", json={"duty": "notice", "by": "x"}).status_code == 404
 
 

@@ -20,6 +20,7 @@ from storage.catalog import operating_points as points
 from storage.catalog.deployments import Mode, Status, StepRefused
 from storage.catalog.permits import Ground, Permit, PermitInvalid
 from storage.catalog.stops import EVERY
+from storage.errors import CatalogueUnknown
 from storage.records import Coverage, Finding, JobState, Outcome, StudyState, StudyUid, TriageResult
 from storage.workitems.records import state_of_job
 from storage.workitems.states import OF_JOB
@@ -388,3 +389,14 @@ def test_a_job_made_for_a_later_revision_obeys_too(kept: Archive, clock: Clock) 
 def test_the_result_itself_is_unknown_where_there_is_none(kept: Archive, clock: Clock) -> None:
     with kept.database.write() as tx, pytest.raises(results.CatalogueUnknown):
         deployment.retract(tx, "0" * 32, **BY, now=clock.now)
+
+
+# ------------------------------------------------------------------------------------------------------- incidents
+def test_an_incident_may_be_with_a_model_that_is_no_longer_installed(kept: Archive, clock: Clock) -> None:
+    said = {"result": None, "what": "missed a bleed", "known_at": clock.now, "by": "BS. Lan", "now": clock.now}
+    with kept.database.write() as tx:
+        deployment.introduce(tx, [SITE], now=clock.now)
+        incident = deployment.record_incident(tx, SITE.id, [PHANTOM], **said)
+        assert (incident.model_id, incident.model_digest) == (SITE.id, SITE.digest)
+        with pytest.raises(CatalogueUnknown, match="never-here"):
+            deployment.record_incident(tx, "never-here", [PHANTOM], **said)
