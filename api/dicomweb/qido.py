@@ -416,6 +416,7 @@ _STUDY: Final = Answers(
 _SERIES: Final = Answers(
     {
         "SpecificCharacterSet": _always("ISO_IR 192"),
+        "TimezoneOffsetFromUTC": _always(None),
         "Modality": _field("modality"),
         "Manufacturer": _field("manufacturer"),
         "StationName": _field("station_name"),
@@ -439,6 +440,7 @@ _INSTANCE: Final = Answers(
         "SOPClassUID": _field("sop_class_uid"),
         "SOPInstanceUID": _field("sop_instance_uid"),
         "InstanceAvailability": _always("ONLINE"),
+        "TimezoneOffsetFromUTC": _always(None),
         "Modality": _field("modality"),
         "StudyInstanceUID": _field("study_instance_uid"),
         "SeriesInstanceUID": _field("series_instance_uid"),
