@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -11,6 +12,11 @@ _FRAME_HEADERS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC
 """SOFn of JPEG (ISO 10918-1 B.1.1.3) and SOF55 of JPEG-LS (ISO 14495-1 C.1)."""
 _BARE: Final = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 """Markers without a length."""
+_SCAN, _LOSSLESS = 0xDA, 0xC3
+_LOSSLESS_ANY, _LOSSLESS_FIRST = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
+"""Lossless JPEG with any predictor, and with the first (PS3.5 10.3)."""
+_PROCESSES: Final = {0xC0: "1.2.840.10008.1.2.4.50", 0xC1: "1.2.840.10008.1.2.4.51", 0xC2: "1.2.840.10008.1.2.4.55"}
+"""Frame header -> transfer syntax: baseline, extended, and the retired progressive JPEG."""
 _MAX_MARKERS: Final = 1000
 _SIZ: Final = Struct(">HHIIIIIIIIH")
 _MAX_TILES: Final = 65535
@@ -33,19 +39,39 @@ class Extent(NamedTuple):
 
 def jpeg_extent(frame: bytes) -> Extent:
     """Return what the frame header of JPEG or JPEG-LS says; `DecodeRefused` where there is none."""
+    for marker, position in _segments(frame):
+        if marker in _FRAME_HEADERS:
+            rows = int.from_bytes(frame[position + 5 : position + 7], "big")
+            columns = int.from_bytes(frame[position + 7 : position + 9], "big")
+            return Extent(rows, columns, frame[position + 9], frame[position + 4])
+    raise DecodeRefused("the frame is no JPEG image")
+
+
+def jpeg_transfer_syntax(frame: bytes) -> str:
+    """Return the transfer syntax of JPEG by the process that its frame header names; empty where DICOM has none."""
+    process = -1
+    for marker, position in _segments(frame):
+        if marker == _SCAN and process == _LOSSLESS:
+            predictor = frame[position + 5 + 2 * frame[position + 4] : position + 6 + 2 * frame[position + 4]]
+            return _LOSSLESS_FIRST if predictor == b"\1" else _LOSSLESS_ANY
+        if marker in _FRAME_HEADERS:
+            process = marker
+    return _PROCESSES.get(process, "")
+
+
+def _segments(frame: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the marker and the place of each segment of JPEG up to the first scan."""
     position = 2
     for _ in range(_MAX_MARKERS):
         while frame[position : position + 2] == b"\xff\xff":  # fill bytes (ISO 10918-1 B.1.1.2)
             position += 1
         if position + 10 > len(frame) or frame[position] != 0xFF:
-            break
+            return
         marker, length = frame[position + 1], int.from_bytes(frame[position + 2 : position + 4], "big")
-        if marker in _FRAME_HEADERS:
-            rows = int.from_bytes(frame[position + 5 : position + 7], "big")
-            columns = int.from_bytes(frame[position + 7 : position + 9], "big")
-            return Extent(rows, columns, frame[position + 9], frame[position + 4])
+        yield marker, position
+        if marker == _SCAN:
+            return
         position += 2 if marker in _BARE else 2 + length
-    raise DecodeRefused("the frame is no JPEG image")
 
 
 def jpeg2000_extent(frame: bytes) -> Extent:

@@ -17,6 +17,7 @@ from api.dicomweb.multipart import Part
 from api.dicomweb.native import from_xml
 from api.dicomweb.written import Bulk, write
 from api.errors import BodyRejected, BodyTooLarge
+from imaging.codestream import jpeg_transfer_syntax
 from pacs_gateway.errors import HeaderUnreadable, SyntaxRefused, UidRejected
 from pacs_gateway.header import is_uid
 from pacs_gateway.part10 import Piece, write_meta
@@ -32,9 +33,10 @@ _END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _NATIVE: Final = frozenset({"", EXPLICIT_LITTLE_UID})
 _UNKNOWN_TO_THE_WEB: Final = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
 
+_JPEG: Final = "image/jpeg"
 SYNTAXES: Final = {
     "image/dicom-rle": "1.2.840.10008.1.2.5",
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
+    _JPEG: "1.2.840.10008.1.2.4.70",
     "image/jls": "1.2.840.10008.1.2.4.80",
     "image/jp2": "1.2.840.10008.1.2.4.90",
     "image/jpx": "1.2.840.10008.1.2.4.92",
@@ -52,12 +54,6 @@ class _Value:
 
     content: media.MediaType
     spans: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def transfer_syntax_uid(self) -> str:
-        """What its pixels are in."""
-        named = self.content.parameters.get("transfer-syntax", "")
-        return named or SYNTAXES.get(self.content.name, EXPLICIT_LITTLE_UID)
 
 
 class Composition:
@@ -122,16 +118,24 @@ class Composition:
     def _syntax(self, model: DataSet) -> str:
         uri = model.get(_PIXELS, {}).get("BulkDataURI")
         value = self._values.get(uri) if isinstance(uri, str) else None
-        syntax = EXPLICIT_LITTLE_UID if value is None else value.transfer_syntax_uid
+        syntax = EXPLICIT_LITTLE_UID if value is None else self._syntax_of(value)
         if not is_uid(syntax) or syntax in _UNKNOWN_TO_THE_WEB:
             raise SyntaxRefused("pixel data in a transfer syntax that web services do not know (PS3.18 8.7.3)")
         return syntax
+
+    def _syntax_of(self, value: _Value) -> str:
+        """Return what pixels are in: what their part names, else what a JPEG is by itself, else the type's own."""
+        named = value.content.parameters.get("transfer-syntax", "")
+        if not named and value.content.name == _JPEG:
+            start, length = value.spans[0]
+            named = jpeg_transfer_syntax(b"".join(self._pieces([(start, min(length, _CHUNK))])))
+        return named or SYNTAXES.get(value.content.name, EXPLICIT_LITTLE_UID)
 
     def _found(self, tag: str, uri: str) -> Bulk:
         value = self._values.get(uri)
         if value is None:
             raise HeaderUnreadable("a BulkDataURI names no part of the body")
-        if tag == _PIXELS and value.transfer_syntax_uid not in _NATIVE:
+        if tag == _PIXELS and self._syntax_of(value) not in _NATIVE:
             return Bulk(0, lambda: self._encapsulated(value), encapsulated=True)
         length = sum(length for _, length in value.spans)
         return Bulk(length, lambda: self._pieces(value.spans))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from pydicom.dataset import Dataset
@@ -87,6 +89,24 @@ def test_compressed_frames_become_fragments(client: TestClient, content_type: st
     assert data_set.file_meta.TransferSyntaxUID == syntax
     found = generate_frames(data_set.PixelData, number_of_frames=2)
     assert [one.rstrip(b"\0") for one in found] == frames
+
+
+@pytest.mark.parametrize(
+    ("frame", "syntax"),
+    [
+        (imagecodecs.jpeg8_encode(np.zeros((8, 8), np.uint8)), "1.2.840.10008.1.2.4.50"),
+        (imagecodecs.jpeg_encode(np.zeros((8, 8), np.uint8), lossless=True, predictor=1), "1.2.840.10008.1.2.4.70"),
+        (imagecodecs.jpeg_encode(np.zeros((8, 8), np.uint8), lossless=True, predictor=5), "1.2.840.10008.1.2.4.57"),
+        (b"\xff\xd8none", "1.2.840.10008.1.2.4.70"),
+    ],
+)
+def test_a_jpeg_without_a_transfer_syntax_is_kept_as_what_it_is(client: TestClient, frame: bytes, syntax: str) -> None:
+    """PS3.18 10.5.2: what is stored conforms to PS3.5."""
+    assert post(client, metadata(model_of(builders.ct_slice(1))), ("image/jpeg", "pixels", frame)).status_code == 200
+    data_set = kept(client)
+    assert data_set.file_meta.TransferSyntaxUID == syntax
+    (found,) = generate_frames(data_set.PixelData, number_of_frames=1)
+    assert found.rstrip(b"\0") == frame.rstrip(b"\0")
 
 
 def test_an_encapsulated_value_stays_as_it_is(client: TestClient) -> None:
