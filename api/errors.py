@@ -13,6 +13,7 @@ ApiError
 │   ├── MediaTypeUnsupported a body in a form that is not taken
 │   ├── NotAcceptable        no form that the client accepts
 │   ├── ChannelsBusy         as many event channels are open as may be
+│   ├── HostUnclear          called by no name, or by several
 │   ├── HostRefused          called by a name that is not ours
 │   └── OriginRefused        a change asked for by another site's page
 ├── DataSetUnreadable        ours: a kept data set that does not parse to its end
@@ -79,6 +80,10 @@ class NotAcceptable(RequestRejected):
 
 class ChannelsBusy(RequestRejected):
     """As many event channels are open here as may be; try again later."""
+
+
+class HostUnclear(RequestRejected):
+    """A request has one Host field, neither none nor several (RFC 9112 3.2)."""
 
 
 class HostRefused(RequestRejected):

@@ -19,6 +19,7 @@ from api.errors import (
     BodyTooLarge,
     HeadTooLong,
     HostRefused,
+    HostUnclear,
     OriginRefused,
     RequestRejected,
     ResponseBroken,
@@ -130,7 +131,10 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if len(headers.getlist("host")) > 1 or _name(host) not in self._host_names:
+        count = len(headers.getlist("host"))
+        if count > 1 or (not count and scope.get("http_version", "1.1") != "1.0"):
+            raise HostUnclear("a request has one Host field")
+        if _name(host) not in self._host_names:
             raise HostRefused
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
             raise HeadTooLong(f"the header fields hold more than {MAX_HEAD_BYTES} bytes")

@@ -58,6 +58,7 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     ours.MediaTypeUnsupported: Problem(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ours.NotAcceptable: Problem(status=HTTPStatus.NOT_ACCEPTABLE),
     ours.ChannelsBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),
+    ours.HostUnclear: Problem(status=HTTPStatus.BAD_REQUEST),
     ours.HostRefused: Problem(status=HTTPStatus.MISDIRECTED_REQUEST),
     ours.OriginRefused: Problem(status=HTTPStatus.FORBIDDEN),
     ours.SendersBusy: Problem(status=HTTPStatus.SERVICE_UNAVAILABLE),

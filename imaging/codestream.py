@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -11,6 +12,17 @@ _FRAME_HEADERS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC
 """SOFn of JPEG (ISO 10918-1 B.1.1.3) and SOF55 of JPEG-LS (ISO 14495-1 C.1)."""
 _BARE: Final = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 """Markers without a length."""
+_SCAN, _ADOBE = 0xDA, 0xEE
+_LOSSLESS, _LS = 0xC3, 0xF7
+_SCANNED: Final = {
+    _LOSSLESS: ("1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57"),
+    _LS: ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),
+}
+_FIRST: Final = {_LOSSLESS: b"\1", _LS: b"\0"}
+"""Lossless JPEG with the first predictor, and with any; JPEG-LS without a loss, and near it (PS3.5 10.3)."""
+_JPEG2000_LOSSLESS, _JPEG2000_ANY = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+_PROCESSES: Final = {0xC0: "1.2.840.10008.1.2.4.50", 0xC1: "1.2.840.10008.1.2.4.51", 0xC2: "1.2.840.10008.1.2.4.55"}
+"""Frame header -> transfer syntax: baseline, extended, and the retired progressive JPEG."""
 _MAX_MARKERS: Final = 1000
 _SIZ: Final = Struct(">HHIIIIIIIIH")
 _MAX_TILES: Final = 65535
@@ -33,19 +45,67 @@ class Extent(NamedTuple):
 
 def jpeg_extent(frame: bytes) -> Extent:
     """Return what the frame header of JPEG or JPEG-LS says; `DecodeRefused` where there is none."""
+    for marker, position in _segments(frame):
+        if marker in _FRAME_HEADERS:
+            rows = int.from_bytes(frame[position + 5 : position + 7], "big")
+            columns = int.from_bytes(frame[position + 7 : position + 9], "big")
+            return Extent(rows, columns, frame[position + 9], frame[position + 4])
+    raise DecodeRefused("the frame is no JPEG image")
+
+
+def jpeg_transfer_syntax(frame: bytes) -> str:
+    """Return the transfer syntax of JPEG or JPEG-LS by what its headers name; empty where DICOM has none."""
+    process = -1
+    for marker, position in _segments(frame):
+        if marker == _SCAN and process in _SCANNED:
+            place = position + 5 + 2 * frame[position + 4]  # behind the components: the predictor, or NEAR
+            first, others = _SCANNED[process]
+            return first if frame[place : place + 1] == _FIRST[process] else others
+        if marker in _FRAME_HEADERS:
+            process = marker
+    return _PROCESSES.get(process, "")
+
+
+def jpeg2000_transfer_syntax(frame: bytes) -> str:
+    """Return the transfer syntax of JPEG 2000 by its wavelet (ISO 15444-1 A.6.1); empty where none is told."""
+    coding = _coding(frame)
+    return (_JPEG2000_LOSSLESS if coding[9] else _JPEG2000_ANY) if coding else ""
+
+
+def photometric_of(frame: bytes, transfer_syntax_uid: str) -> str:
+    """Return the (0028,0004) Photometric Interpretation of colours in three components (PS3.5 8.2)."""
+    if transfer_syntax_uid in {_JPEG2000_LOSSLESS, _JPEG2000_ANY}:
+        coding = _coding(frame)
+        is_transformed = bool(coding and coding[4])
+        return "RGB" if not is_transformed else "YBR_RCT" if coding[9] else "YBR_ICT"
+    if transfer_syntax_uid not in _PROCESSES.values():
+        return "RGB"
+    told = next((place for marker, place in _segments(frame) if marker == _ADOBE), None)
+    is_rgb = told is not None and frame[told + 4 : told + 9] == b"Adobe" and frame[told + 15 : told + 16] == b"\0"
+    return "RGB" if is_rgb else "YBR_FULL_422"
+
+
+def _coding(frame: bytes) -> bytes:
+    """Return what the COD segment of JPEG 2000 says, empty where there is none."""
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    place = frame.find(b"\xff\x52", start) if start >= 0 else -1
+    found = frame[place + 4 : place + 14] if place >= 0 else b""
+    return found if len(found) == 10 else b""
+
+
+def _segments(frame: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the marker and the place of each segment of JPEG up to the first scan."""
     position = 2
     for _ in range(_MAX_MARKERS):
         while frame[position : position + 2] == b"\xff\xff":  # fill bytes (ISO 10918-1 B.1.1.2)
             position += 1
         if position + 10 > len(frame) or frame[position] != 0xFF:
-            break
+            return
         marker, length = frame[position + 1], int.from_bytes(frame[position + 2 : position + 4], "big")
-        if marker in _FRAME_HEADERS:
-            rows = int.from_bytes(frame[position + 5 : position + 7], "big")
-            columns = int.from_bytes(frame[position + 7 : position + 9], "big")
-            return Extent(rows, columns, frame[position + 9], frame[position + 4])
+        yield marker, position
+        if marker == _SCAN:
+            return
         position += 2 if marker in _BARE else 2 + length
-    raise DecodeRefused("the frame is no JPEG image")
 
 
 def jpeg2000_extent(frame: bytes) -> Extent:

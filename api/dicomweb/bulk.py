@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
-_VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
+VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
 _PATH: Final = re.compile(r"([0-9A-F]{8}/\d{1,6}/)*[0-9A-F]{8}")
 ValuePath = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9A-F]{8}$"})]
 """Told for a value outside of sequences; `_PATH` is what is taken."""
 _ANSWERS: Final = answers(
-    _VALUES, media.OCTETS, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
+    VALUES, media.OCTETS, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
 )
-_ALL: Final = answers(_VALUES, problems=(404, 406), also={304: "Not Modified"})
+_ALL: Final = answers(VALUES, problems=(404, 406), also={304: "Not Modified"})
 _METHODS: Final = ["GET", "HEAD"]
 _LONGEST_UNIT: Final = 8
 
@@ -55,7 +55,7 @@ def retrieve_bulk(
     Native values come in little endian order; encapsulated pixel data as it is kept, items and all.
     """
     one = instances_of(context, study, series, instance)[0]
-    choice = media.choose(request, (_VALUES, media.OCTETS))
+    choice = media.choose(request, (VALUES, media.OCTETS))
     tag = strong_tag(context, choice.offer, [one], path)
     source = stored(context.archive, one)
     step = _step(context, one, source, path)
@@ -63,7 +63,7 @@ def retrieve_bulk(
     if held is not None:
         return held
     pieces = _value(context, one, source, step)
-    if choice.offer == _VALUES:
+    if choice.offer == VALUES:
         body = Related(media.OCTETS, tag)
         declared = f"{media.OCTETS}; transfer-syntax={leaves_as(one)}"
         part = body.part(declared, pieces, location=f"{bulk_url(context, one)}/{path}")
@@ -77,13 +77,13 @@ def retrieve_bulk(
 @router.api_route("/studies/{study}/bulkdata", methods=_METHODS, responses=_ALL)
 def retrieve_study_bulk(context: Context, request: Request, study: StudyPath) -> Response:
     """Retrieve every bulk value of a study."""
-    return _all(context, request, instances_of(context, study))
+    return all_values(context, request, instances_of(context, study))
 
 
 @router.api_route("/studies/{study}/series/{series}/bulkdata", methods=_METHODS, responses=_ALL)
 def retrieve_series_bulk(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
     """Retrieve every bulk value of a series."""
-    return _all(context, request, instances_of(context, study, series))
+    return all_values(context, request, instances_of(context, study, series))
 
 
 @router.api_route("/studies/{study}/series/{series}/instances/{instance}/bulkdata", methods=_METHODS, responses=_ALL)
@@ -91,11 +91,12 @@ def retrieve_instance_bulk(
     context: Context, request: Request, study: StudyPath, series: SeriesPath, instance: InstancePath
 ) -> Response:
     """Retrieve every bulk value of an instance: those that its metadata give as a BulkDataURI."""
-    return _all(context, request, instances_of(context, study, series, instance))
+    return all_values(context, request, instances_of(context, study, series, instance))
 
 
-def _all(context: ApiContext, request: Request, found: list[InstanceRecord]) -> Response:
-    tag = strong_tag(context, media.choose(request, (_VALUES,)).offer, found, "bulkdata")
+def all_values(context: ApiContext, request: Request, found: list[InstanceRecord]) -> Response:
+    """Answer with every bulk value of instances; `CatalogueUnknown` where there is none."""
+    tag = strong_tag(context, media.choose(request, (VALUES,)).offer, found, "bulkdata")
     held = unchanged(request, tag)
     if held is not None:
         return held

@@ -12,11 +12,13 @@ from typing import IO, Any, Final
 
 from api.dicomweb import media
 from api.dicomweb.explicit import EXPLICIT_LITTLE_UID
+from api.dicomweb.macro import ROWS, description
 from api.dicomweb.model import DataSet
 from api.dicomweb.multipart import Part
 from api.dicomweb.native import from_xml
 from api.dicomweb.written import Bulk, write
 from api.errors import BodyRejected, BodyTooLarge
+from imaging.codestream import jpeg2000_transfer_syntax, jpeg_transfer_syntax
 from pacs_gateway.errors import HeaderUnreadable, SyntaxRefused, UidRejected
 from pacs_gateway.header import is_uid
 from pacs_gateway.part10 import Piece, write_meta
@@ -32,9 +34,10 @@ _END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _NATIVE: Final = frozenset({"", EXPLICIT_LITTLE_UID})
 _UNKNOWN_TO_THE_WEB: Final = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
 
+_JPEG: Final = "image/jpeg"
 SYNTAXES: Final = {
     "image/dicom-rle": "1.2.840.10008.1.2.5",
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
+    _JPEG: "1.2.840.10008.1.2.4.70",
     "image/jls": "1.2.840.10008.1.2.4.80",
     "image/jp2": "1.2.840.10008.1.2.4.90",
     "image/jpx": "1.2.840.10008.1.2.4.92",
@@ -43,7 +46,13 @@ SYNTAXES: Final = {
     "video/mp4": "1.2.840.10008.1.2.4.102",
     "video/h265": "1.2.840.10008.1.2.4.107",
 }
-"""Media type of pixel data -> its transfer syntax where the part names none (PS3.18 Table 8.7.3-2 and -5)."""
+"""Media type of pixel data -> its transfer syntax where neither part nor pixels tell (PS3.18 Table 8.7.3-2 and -5)."""
+_TELLING: Final = {
+    _JPEG: jpeg_transfer_syntax,
+    "image/jls": jpeg_transfer_syntax,
+    "image/jp2": jpeg2000_transfer_syntax,
+}
+"""Media types whose octets say what they are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +61,6 @@ class _Value:
 
     content: media.MediaType
     spans: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def transfer_syntax_uid(self) -> str:
-        """What its pixels are in."""
-        named = self.content.parameters.get("transfer-syntax", "")
-        return named or SYNTAXES.get(self.content.name, EXPLICIT_LITTLE_UID)
 
 
 class Composition:
@@ -117,21 +120,42 @@ class Composition:
         if uids is None:
             raise UidRejected("the metadata names no SOP Class or Instance UID")
         yield write_meta(self._syntax(model), *uids, Origin(via="stow"))
-        yield from write(model, self._found)
+        yield from write(self._described(model), self._found)
 
     def _syntax(self, model: DataSet) -> str:
-        uri = model.get(_PIXELS, {}).get("BulkDataURI")
-        value = self._values.get(uri) if isinstance(uri, str) else None
-        syntax = EXPLICIT_LITTLE_UID if value is None else value.transfer_syntax_uid
+        value = self._pixels(model)
+        syntax = EXPLICIT_LITTLE_UID if value is None else self._syntax_of(value)
         if not is_uid(syntax) or syntax in _UNKNOWN_TO_THE_WEB:
             raise SyntaxRefused("pixel data in a transfer syntax that web services do not know (PS3.18 8.7.3)")
         return syntax
+
+    def _syntax_of(self, value: _Value) -> str:
+        """Return what pixels are in: what their part names, else what a JPEG is by itself, else the type's own."""
+        named = value.content.parameters.get("transfer-syntax", "")
+        if not named and value.content.name in _TELLING:
+            named = _TELLING[value.content.name](self._head(value))
+        return named or SYNTAXES.get(value.content.name, EXPLICIT_LITTLE_UID)
+
+    def _head(self, value: _Value) -> bytes:
+        start, length = value.spans[0]
+        return b"".join(self._pieces([(start, min(length, _CHUNK))]))
+
+    def _described(self, model: DataSet) -> DataSet:
+        """Return a data set with what its metadata leave to the pixels themselves (PS3.18 10.5.2)."""
+        value = self._pixels(model)
+        if value is None or value.content.name not in _TELLING or ROWS in model:
+            return model
+        return {**description(self._head(value), self._syntax_of(value)), **model}
+
+    def _pixels(self, model: DataSet) -> _Value | None:
+        uri = model.get(_PIXELS, {}).get("BulkDataURI")
+        return self._values.get(uri) if isinstance(uri, str) else None
 
     def _found(self, tag: str, uri: str) -> Bulk:
         value = self._values.get(uri)
         if value is None:
             raise HeaderUnreadable("a BulkDataURI names no part of the body")
-        if tag == _PIXELS and value.transfer_syntax_uid not in _NATIVE:
+        if tag == _PIXELS and self._syntax_of(value) not in _NATIVE:
             return Bulk(0, lambda: self._encapsulated(value), encapsulated=True)
         length = sum(length for _, length in value.spans)
         return Bulk(length, lambda: self._pieces(value.spans))

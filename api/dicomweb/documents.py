@@ -18,6 +18,7 @@ from api.dicomweb import media
 from api.dicomweb.explicit import is_for_web, value_pieces
 from api.dicomweb.kept import signed
 from api.dicomweb.model import DataSet, Element, as_model, find
+from api.dicomweb.native import as_xml
 from api.dicomweb.source import stored
 from api.dicomweb.streams import gathered, stream, strong_tag
 from api.dicomweb.walk import walk
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 HTML: Final = "text/html"
 PLAIN: Final = "text/plain"
+XML: Final = "text/xml"
 MAX_REPORT_BYTES: Final = 16 * 1024 * 1024
 """A report's data set: a longer one is retrieved, not read to people."""
 
@@ -43,7 +45,14 @@ _ENCAPSULATED: Final = {
 
 _DOCUMENT: Final = "00420011"
 _SANDBOX: Final = "sandbox; default-src 'none'"
-DOCUMENT_TYPES: Final = (HTML, PLAIN, *(name for name, _ in _ENCAPSULATED.values()))
+DOCUMENT_TYPES: Final = (HTML, PLAIN, XML, "application/pdf")
+
+
+def types_of(one: InstanceRecord) -> tuple[str, ...]:
+    """Return the media types that an object which is no image is read in, none where people do not read it."""
+    if one.sop_class_uid in _ENCAPSULATED:
+        return (_ENCAPSULATED[one.sop_class_uid][0],)
+    return (HTML, PLAIN, XML) if one.sop_class_uid.startswith(_REPORTS) else ()
 
 
 def rendered_document(context: ApiContext, request: Request, one: InstanceRecord) -> Response:
@@ -54,15 +63,22 @@ def rendered_document(context: ApiContext, request: Request, one: InstanceRecord
     NotAcceptable
         It has no form that people read, or not the one that is asked for.
     """
+    offers = types_of(one)
+    if not offers:
+        sentence = "the instance is neither an image, a report nor a document, and no other object is rendered"
+        raise NotAcceptable(sentence)
+    return document(context, request, one, media.choose(request, offers).offer)
+
+
+def document(context: ApiContext, request: Request, one: InstanceRecord, offer: str) -> Response:
+    """Answer with a report or a document in one of `types_of`; raises as `rendered_document` does."""
     if one.sop_class_uid in _ENCAPSULATED:
         return _encapsulated(context, request, one, *_ENCAPSULATED[one.sop_class_uid])
-    if one.sop_class_uid.startswith(_REPORTS):
-        return _report(context, request, one)
-    raise NotAcceptable("the instance is neither an image, a report nor a document, and no other object is rendered")
+    return _report(context, request, one, offer)
 
 
 def _encapsulated(context: ApiContext, request: Request, one: InstanceRecord, name: str, ending: str) -> Response:
-    tag = strong_tag(context, media.choose(request, (name,)).offer, [one], "document")
+    tag = strong_tag(context, name, [one], "document")
     held = unchanged(request, tag)
     if held is not None:
         return held
@@ -79,8 +95,7 @@ def _encapsulated(context: ApiContext, request: Request, one: InstanceRecord, na
 
 
 # ---------------------------------------------------------------------------------------------------------- reports
-def _report(context: ApiContext, request: Request, one: InstanceRecord) -> Response:
-    offer = media.choose(request, (HTML, PLAIN)).offer
+def _report(context: ApiContext, request: Request, one: InstanceRecord, offer: str) -> Response:
     if one.size_bytes > MAX_REPORT_BYTES:
         raise NotAcceptable(f"the report is longer than the {MAX_REPORT_BYTES} bytes that are rendered")
     tag = strong_tag(context, offer, [one], "report")
@@ -91,8 +106,10 @@ def _report(context: ApiContext, request: Request, one: InstanceRecord) -> Respo
     is_signed = not is_for_web(one.transfer_syntax_uid) and signed(context.archive, one)
     source = stored(context.archive, one)
     model = as_model(source, encoding, bulk_url="", signed=is_signed, longest=MAX_REPORT_BYTES)
-    pieces = as_page(model) if offer == HTML else as_text(model)
-    content = "".join(pieces).encode("utf-8", "replace")
+    if offer == XML:
+        content = as_xml(model)
+    else:
+        content = "".join(as_page(model) if offer == HTML else as_text(model)).encode("utf-8", "replace")
     headers = {"ETag": tag, "Content-Security-Policy": _SANDBOX}
     return stream(request, [content], f"{offer}; charset=utf-8", headers)
 

@@ -16,7 +16,7 @@ from api.dicomweb import media
 from api.dicomweb.composed import SYNTAXES
 from api.dicomweb.described import answers
 from api.dicomweb.explicit import EXPLICIT_LITTLE_UID
-from api.dicomweb.kept import instance_url, instances_of
+from api.dicomweb.kept import bulk_url, instance_url, instances_of
 from api.dicomweb.multipart import Related
 from api.dicomweb.places import Places, stored_pieces, whole_value
 from api.dicomweb.source import Read, reader
@@ -52,6 +52,9 @@ _ANSWERS: Final = answers(
 )
 _MANY: Final = answers(_VALUES, problems=(404, 406), also={304: "Not Modified"})
 _ANY_TYPE: Final = frozenset({"", "*/*"})
+_PIXELS: Final = "7FE00010"
+_FLOATING: Final = {32: "7FE00008", 64: "7FE00009"}
+"""Bits allocated -> the attribute that holds pixels in floating point."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +120,7 @@ def retrieve_pixels(
     if not given.multipart:
         return stream(request, pieces, given.media_type, {"ETag": tag})
     body = Related(given.media_type, tag)
-    part = body.part(_declared(given), pieces, location=f"{instance_url(context, one)}/pixeldata")
+    part = body.part(_declared(given), pieces, location=_value_url(context, one, places))
     return stream(request, chain(part, body.last()), body.media_type, {"ETag": tag})
 
 
@@ -145,11 +148,17 @@ def _parts(context: ApiContext, body: Related, asked: _Asked) -> Iterator[Iterat
     read, _ = reader(context.archive, one)
     url = instance_url(context, one)
     if places.is_native and not given.encoder:
-        yield body.part(_declared(given), whole_value(read, places), location=f"{url}/pixeldata")
+        yield body.part(_declared(given), whole_value(read, places), location=_value_url(context, one, places))
         return
     for number in range(1, places.count + 1):
         pieces = _pieces(context, read, places, number, given)
         yield body.part(_declared(given), pieces, location=f"{url}/frames/{number}")
+
+
+def _value_url(context: ApiContext, one: InstanceRecord, places: Places) -> str:
+    """Return the BulkDataURI that the metadata give for the pixels (PS3.18 10.4.3.3.6)."""
+    tag = _FLOATING.get(places.form.bits_allocated, _PIXELS) if places.form.floating else _PIXELS
+    return f"{bulk_url(context, one)}/{tag}"
 
 
 def numbers_of(frames: str) -> list[int]:
@@ -260,7 +269,13 @@ def _given(root: str, transfer_syntax: str, one: InstanceRecord, places: Places,
 
 def _encoded(root: str, transfer_syntax: str, places: Places, *, multipart: bool) -> Given | None:
     """Return the form of frames that are compressed anew: what is named, or the media type's own transfer syntax."""
-    uid = SYNTAXES.get(root, "") if transfer_syntax in {"", "*"} else transfer_syntax
+    is_open = transfer_syntax in {"", "*"}
+    if is_open and root == "image/*":
+        uid = next(
+            (uid for uid, encoder in TARGETS.items() if places.form.codec and not unfit(places.form, encoder)), ""
+        )
+    else:
+        uid = SYNTAXES.get(root, "") if is_open else transfer_syntax
     target = syntax_of(uid)
     fitting = uid in TARGETS and places.form.codec and not unfit(places.form, target.encoder)
     if not fitting or root not in {target.media_type, "image/*", media.OCTETS, *_ANY_TYPE}:

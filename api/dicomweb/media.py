@@ -22,6 +22,7 @@ MULTIPART: Final = "multipart/related"
 
 _PART: Final = re.compile(r'\s*;\s*([\w!#$%&\'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,"\s]*)')
 _RANGE: Final = re.compile(r"\s*([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)")
+_PLUS: Final = re.compile(r"(?<=\w) (?=(json|xml)\b)")
 MAX_ACCEPT: Final = 4096
 
 
@@ -41,6 +42,9 @@ class MediaType:
     def quality(self) -> float:
         """How much it is wanted, 0 to 1."""
         return weight(self.parameters.get("q", "1"))
+
+
+_ANYTHING: Final = MediaType(name="*/*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,47 +81,81 @@ def _unquoted(value: str) -> str:
 
 
 def wanted(request: Request) -> list[MediaType]:
-    """Return what a request accepts, the most wanted first; ``?accept=`` wins over the header."""
-    text = request.query_params.get("accept")
-    return preferred(text) if text else accepted(request)
+    """Return what a request accepts, the most wanted first: what ``?accept=`` names, then what the header does."""
+    return [media for named in _named(request) for media in named if media.quality > 0]
 
 
 def choose(request: Request, offers: Sequence[str]) -> Choice:
     """Return what a request gets of `offers`: media types, ``multipart/related; type=...`` for a multipart.
 
-    ``?accept=`` wins over the header (PS3.18 8.3.3.1); neither means the first offer, as ``*/*`` does.
+    ``?accept=`` goes before the header, which counts where nothing that it names is offered (PS3.18 8.7.8.1); neither
+    means the first offer, as ``*/*`` does.  Of several ranges that hold an offer, the closest gives it its weight
+    (RFC 9110 12.5.1).
 
     Raises
     ------
     NotAcceptable
         Nothing that is accepted is offered.
     """
-    named = wanted(request)
-    for media in named:
-        for offer in offers:
-            if covers(media, parse(offer)[0]):
-                return Choice(offer=offer, transfer_syntaxes=_syntaxes(named, parse(offer)[0]))
+    for named in _named(request):
+        choice = _chosen(named, offers)
+        if choice is not None:
+            return choice
     raise NotAcceptable(f"this resource can be given as {', '.join(offers)}")
+
+
+def _named(request: Request) -> list[list[MediaType]]:
+    """Return the media ranges of ``?accept=``, where it is given, and of the header; the most wanted first."""
+    query, header = request.query_params.get("accept"), ", ".join(request.headers.getlist("accept"))
+    # A bare plus of a query string arrives as a space, and no media type has one.
+    queried = [_ranked(_PLUS.sub("+", query))] if query else []
+    return [*queried, _ranked(header) if header else [_ANYTHING]]
+
+
+def _ranked(text: str) -> list[MediaType]:
+    return sorted(parse(text[:MAX_ACCEPT]), key=lambda media: -media.quality)
+
+
+def _chosen(named: Sequence[MediaType], offers: Sequence[str]) -> Choice | None:
+    ranks = {}
+    for offer in offers:
+        covering = [(_closeness(media), -rank) for rank, media in enumerate(named) if covers(media, parse(offer)[0])]
+        rank = -max(covering)[1] if covering else len(named)
+        if rank < len(named) and named[rank].quality > 0:
+            ranks[offer] = rank
+    if not ranks:
+        return None
+    offer = min(ranks, key=lambda offer: ranks[offer])
+    return Choice(offer=offer, transfer_syntaxes=_syntaxes(named, parse(offer)[0]))
 
 
 def _syntaxes(named: Sequence[MediaType], offered: MediaType) -> tuple[str, ...]:
     """Return every transfer syntax in which an offer is accepted."""
-    return tuple(media.parameters.get("transfer-syntax", "") for media in named if covers(media, offered))
+    taken = (media for media in named if media.quality > 0 and covers(media, offered))
+    return tuple(media.parameters.get("transfer-syntax", "") for media in taken)
+
+
+def _closeness(media: MediaType) -> int:
+    """Return how closely a range names a media type: the closer of two counts."""
+    if media.name.endswith("/*"):
+        return 0 if media.name == "*/*" else 1
+    return 2 if media.root in {"", "*/*"} else 3 if media.root.endswith("/*") else 4
 
 
 def accepted(request: Request) -> list[MediaType]:
     """Return what the header of a request accepts, the most wanted first; no header accepts anything."""
     text = ", ".join(request.headers.getlist("accept"))
-    return preferred(text) if text else [MediaType(name="*/*")]
+    return preferred(text) if text else [_ANYTHING]
 
 
 def preferred(text: str) -> list[MediaType]:
     """Return the media types of a list that are wanted at all, the most wanted first."""
-    return sorted((one for one in parse(text[:MAX_ACCEPT]) if one.quality > 0), key=lambda media: -media.quality)
+    return [media for media in _ranked(text) if media.quality > 0]
 
 
 def covers(wanted: MediaType, offered: MediaType) -> bool:
     """Tell whether a media range holds a media type."""
     if wanted.name in {"*/*", f"{offered.name.partition('/')[0]}/*"}:
         return True
-    return wanted.name == offered.name and wanted.root in {"", "*/*", offered.root}
+    kinds = {"", "*/*", f"{offered.root.partition('/')[0]}/*", offered.root}
+    return wanted.name == offered.name and wanted.root in kinds

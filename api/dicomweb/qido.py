@@ -40,7 +40,13 @@ _UNSIGNED: Final = re.compile(r"\d{1,15}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _FUZZY: Final = "fuzzymatching"
-_SWITCHES: Final = (_FUZZY, "emptyvaluematching", "multiplevaluematching")
+_SWITCHES: Final = {
+    _FUZZY: "Only literal matching has been performed.",
+    "emptyvaluematching": "Empty Value Matching has not been performed.",
+    "multiplevaluematching": "Multiple Value Matching has not been performed.",
+}
+"""Kinds of matching that can be asked for, and what is said where one is not done: the standard's words (PS3.18
+8.3.4.2, .5, .6)."""
 _ORDER: Final = "orderby"
 _CHARSET: Final = "charset"
 _OURS: Final = re.compile(r"\s*(utf-?8|\*)\s*(;.*)?", re.IGNORECASE)
@@ -229,8 +235,7 @@ def _is_by_name(items: Sequence[tuple[str, str]], level: Level) -> bool:
 
 
 def _literal(name: str) -> str:
-    # PS3.18 8.3.4.2: the sentence is the standard's.
-    return f"The {name} parameter is not supported. Only literal matching has been performed."
+    return f"The {name} parameter is not supported. {_SWITCHES[name]}"
 
 
 def _takes_ours(charsets: str) -> bool:
@@ -411,6 +416,7 @@ _STUDY: Final = Answers(
 _SERIES: Final = Answers(
     {
         "SpecificCharacterSet": _always("ISO_IR 192"),
+        "TimezoneOffsetFromUTC": _always(None),
         "Modality": _field("modality"),
         "Manufacturer": _field("manufacturer"),
         "StationName": _field("station_name"),
@@ -434,6 +440,7 @@ _INSTANCE: Final = Answers(
         "SOPClassUID": _field("sop_class_uid"),
         "SOPInstanceUID": _field("sop_instance_uid"),
         "InstanceAvailability": _always("ONLINE"),
+        "TimezoneOffsetFromUTC": _always(None),
         "Modality": _field("modality"),
         "StudyInstanceUID": _field("study_instance_uid"),
         "SeriesInstanceUID": _field("series_instance_uid"),

@@ -52,6 +52,7 @@ TYPES: Final = ("image/jpeg", "image/png", GIF, "image/jp2")
 _VIDEOS: Final = ("video/mpeg", "video/mp4", "video/H265")
 _MANY: Final = tuple(f'{media.MULTIPART}; type="{name}"' for name in TYPES)
 _PICTURES: Final = answers(*TYPES, *_MANY, problems=(404, 406), also={304: "Not Modified"})
+_SEVERAL: Final = answers(*_MANY, problems=(404, 406), also={304: "Not Modified"})
 _SHOWN: Final = answers(*TYPES, *_MANY, *_VIDEOS, *DOCUMENT_TYPES, problems=(404, 406), also={304: "Not Modified"})
 _METHODS: Final = ["GET", "HEAD"]
 NUMBER: Final = r"[+-]?([0-9]{1,15}\.?[0-9]{0,15}|\.[0-9]{1,15})([eE][+-]?[0-9]{1,2})?"
@@ -90,7 +91,7 @@ Profile = Annotated[Literal["no", "yes", "srgb"], Query(alias="iccprofile")]
 
 
 # ----------------------------------------------------------------------------------------------------- rendered
-@router.api_route("/studies/{study}/rendered", methods=_METHODS, responses=_PICTURES)
+@router.api_route("/studies/{study}/rendered", methods=_METHODS, responses=_SEVERAL)
 def rendered_study(
     context: Context,
     request: Request,
@@ -107,7 +108,7 @@ def rendered_study(
     return _each(context, request, instances_of(context, study), asked)
 
 
-@router.api_route(f"{_SERIES}/rendered", methods=_METHODS, responses=_PICTURES)
+@router.api_route(f"{_SERIES}/rendered", methods=_METHODS, responses=_SEVERAL)
 def rendered_series(
     context: Context,
     request: Request,
@@ -283,6 +284,13 @@ def _crop(parts: Sequence[str]) -> tuple[float | None, float | None, float | Non
     return left, top, width, height
 
 
+def _check_crop(asked: Picture, places: Places) -> None:
+    """Refuse a part that begins outside of the image."""
+    left, top, _, _ = asked.crop
+    if (left or 0) >= places.form.columns or (top or 0) >= places.form.rows:
+        raise ParameterRejected("the part of the image in viewport begins outside of the image")
+
+
 def window_of(text: str | None) -> Window | None:
     """Return the window that ``center,width[,function]`` tells; `ParameterRejected` for one that no image has."""
     if text is None:
@@ -355,7 +363,7 @@ def _each(context: ApiContext, request: Request, found: list[InstanceRecord], as
     if len(images) > MAX_PICTURES:
         raise ParameterRejected(f"{len(images)} images, {MAX_PICTURES} are rendered at a time: ask for each")
     shown = [(one, places, places.representative) for one in images for places in [image_of(context, one)]]
-    return _answer(context, request, shown, asked)
+    return _answer(context, request, shown, asked, alone=False)
 
 
 def _representative(
@@ -371,10 +379,15 @@ def _representative(
     return _answer(context, request, [(one, places, places.representative)], asked)
 
 
-def _answer(context: ApiContext, request: Request, shown: list[Asked], asked: Picture) -> Response:
+def _answer(
+    context: ApiContext, request: Request, shown: list[Asked], asked: Picture, *, alone: bool = True
+) -> Response:
+    """Answer with pictures; a single one may leave `alone`, but not of a study or a series (PS3.18 10.4.4, note 3)."""
     if len(shown) > MAX_PICTURES:
         raise ParameterRejected(f"{len(shown)} pictures, {MAX_PICTURES} are made at a time")
-    offer = media.choose(request, (*TYPES, *_MANY) if len(shown) == 1 else _MANY).offer
+    for _, places, _ in shown:
+        _check_crop(asked, places)
+    offer = media.choose(request, (*TYPES, *_MANY) if alone and len(shown) == 1 else _MANY).offer
     media_type = media.parse(offer)[0].root
     if offer in TYPES:
         return show(context, request, shown[0], replace(asked, media_type=media_type))

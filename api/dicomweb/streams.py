@@ -14,6 +14,8 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.answers import location
+
 if TYPE_CHECKING:
     from fastapi import Request
 
@@ -66,6 +68,7 @@ def in_batches(
     request: Request, batches: Batches, media_type: str, headers: Mapping[str, str], *, status: int = 200
 ) -> Response:
     """Answer as `stream` does."""
+    headers = {**location(request), **headers}
     try:
         first = batches.next()
     except BaseException:

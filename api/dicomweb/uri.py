@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.context import Context
 from api.dicomweb import media, rendered, wado
 from api.dicomweb.described import answers
-from api.dicomweb.frames import check_numbers
+from api.dicomweb.documents import DOCUMENT_TYPES, document, types_of
 from api.dicomweb.kept import instances_of
 from api.dicomweb.presented import PRESENTATIONS, named_by, state_of
 from api.errors import NotAcceptable, ParameterRejected
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 _ANSWERS: Final = answers(
-    *rendered.TYPES, media.DICOM, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
+    *rendered.TYPES,
+    media.DICOM,
+    *DOCUMENT_TYPES,
+    problems=(404, 406, 416),
+    also={206: "Partial Content", 304: "Not Modified"},
 )
 _NUMBER: Final = rf"^{rendered.NUMBER}$"
 _COUNT: Final = "^[0-9]{1,9}$"
@@ -41,7 +45,7 @@ _OF_PICTURES: Final = (
     *("annotation", "rows", "columns", "region", "windowCenter", "windowWidth", "frameNumber", "imageQuality"),
     *("presentationUID", "presentationSeriesUID"),
 )
-"""Parameters that go with one kind of answer, and are 400 with the other (PS3.18 9.4.2, 9.5.2)."""
+"""Parameters that go with one kind of answer, and are 400 with the others (PS3.18 9.4.2, 9.5.2)."""
 
 
 class Asked(BaseModel):
@@ -74,21 +78,35 @@ _NAMES: Final = frozenset(field.alias or name for name, field in Asked.model_fie
 
 @router.api_route("/wado", methods=["GET", "HEAD"], responses=_ANSWERS)
 def retrieve(context: Context, request: Request, asked: Annotated[Asked, Query()]) -> Response:
-    """Retrieve an object: an image as a picture of one frame, anything as a DICOM file."""
+    """Retrieve an object: an image as a picture of one frame, a report as a page, anything as a DICOM file."""
     named = [name for name, _ in request.query_params.multi_items()]
     _check(asked, named)
     one = instances_of(context, StudyUid(asked.study), SeriesUid(asked.series), InstanceUid(asked.instance))[0]
-    given = _given(request, asked, (*rendered.TYPES, media.DICOM) if one.rows else (media.DICOM,))
+    given = _given(request, asked, (*(rendered.TYPES if one.rows else types_of(one)), media.DICOM))
     _check_fit(given.offer, named)
     if given.offer == media.DICOM:
         return wado.alone(context, request, given, one, rendered.warning(context, request))
+    if given.offer not in rendered.TYPES:
+        read = document(context, request, one, given.offer)
+        read.headers.update(rendered.warning(context, request))
+        return read
     places = rendered.image_of(context, one)
-    number = places.representative if asked.frame_number is None else int(asked.frame_number)
-    check_numbers([number], places)
+    number = _number(asked, places)
     picture = _picture(asked, places, given.offer)
     if asked.presentation is not None:
         picture = replace(picture, presentation=_state(context, asked, one))
     return rendered.show(context, request, (one, places, number), picture)
+
+
+def _number(asked: Asked, places: Places) -> int:
+    """Return the number of the frame to show; `ParameterRejected` as PS3.18 9.5.2.1 has it."""
+    if asked.frame_number is None:
+        return places.representative
+    if places.count == 1:
+        raise ParameterRejected("frameNumber does not go with an image of a single frame")
+    if int(asked.frame_number) > places.count:
+        raise ParameterRejected(f"the instance has {places.count} frames")
+    return int(asked.frame_number)
 
 
 def _state(context: ApiContext, asked: Asked, one: InstanceRecord) -> Presentation:
@@ -123,7 +141,7 @@ def _check(asked: Asked, named: Sequence[str]) -> None:
 
 def _check_fit(offer: str, named: Sequence[str]) -> None:
     """Refuse parameters of the other kind of answer."""
-    foreign = _OF_PICTURES if offer == media.DICOM else _OF_FILES
+    foreign = (() if offer == media.DICOM else _OF_FILES) + (() if offer in rendered.TYPES else _OF_PICTURES)
     misplaced = [name for name in foreign if name in named]
     if misplaced:
         raise ParameterRejected(f"{', '.join(misplaced)} does not go with {offer}")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from api.answers import unchanged
 from api.context import ApiContext, Context
 from api.dicomweb import media
+from api.dicomweb.bulk import VALUES, all_values
 from api.dicomweb.described import answers
 from api.dicomweb.explicit import EXPLICIT_LITTLE_UID, explicit_little, is_for_web
 from api.dicomweb.kept import instances_of, leaves_as, signed
@@ -34,8 +35,10 @@ router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
 _FILES: Final = f'{media.MULTIPART}; type="{media.DICOM}"'
 _METHODS: Final = ["GET", "HEAD"]
-_MANY: Final = answers(_FILES, media.ZIP, problems=(404, 406), also={304: "Not Modified"})
-_ONE: Final = answers(_FILES, media.DICOM, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"})
+_MANY: Final = answers(_FILES, media.ZIP, VALUES, problems=(404, 406), also={304: "Not Modified"})
+_ONE: Final = answers(
+    _FILES, media.DICOM, VALUES, problems=(404, 406, 416), also={206: "Partial Content", 304: "Not Modified"}
+)
 
 
 @router.api_route("/studies/{study}", methods=_METHODS, responses=_MANY)
@@ -56,7 +59,7 @@ def retrieve_instance(
 ) -> Response:
     """Retrieve one instance, as multipart/related or alone."""
     found = instances_of(context, study, series, instance)
-    choice = media.choose(request, (_FILES, media.DICOM, media.ZIP))
+    choice = media.choose(request, (_FILES, media.DICOM, media.ZIP, VALUES))
     return (
         alone(context, request, choice, found[0])
         if choice.offer == media.DICOM
@@ -65,10 +68,12 @@ def retrieve_instance(
 
 
 def _several(context: ApiContext, request: Request, found: list[InstanceRecord]) -> Response:
-    return _many(context, request, media.choose(request, (_FILES, media.ZIP)), found)
+    return _many(context, request, media.choose(request, (_FILES, media.ZIP, VALUES)), found)
 
 
 def _many(context: ApiContext, request: Request, choice: media.Choice, found: list[InstanceRecord]) -> Response:
+    if choice.offer == VALUES:  # as the bulk data resource (PS3.18 Table 10.4.4-1, note 2)
+        return all_values(context, request, found)
     given = _syntaxes(context, choice, found)
     tag = _tag(context, choice, found, given)
     held = unchanged(request, tag)

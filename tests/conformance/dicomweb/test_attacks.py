@@ -278,7 +278,7 @@ def test_a_zip_file_is_not_taken(client: httpx.Client) -> None:  # R-44
         ("limit=99999999999999999999999", 400),
         ("00400275." * 50 + "00400009=x", 400),
         ("%00=x", 400),
-        ("accept=" + "a" * 20_000, 406),
+        ("accept=" + "a" * 20_000, 200),  # names no media type, so the header counts (PS3.18 8.7.8.1)
     ],
 )
 def test_a_search_beyond_measure_has_a_bounded_answer(client: httpx.Client, query: str, expected: int) -> None:

@@ -55,6 +55,24 @@ def test_all_bulk_values_come_with_the_addresses_that_metadata_give(  # W-34
     assert parts(answer).count(slices[0].PixelData) == count
 
 
+@pytest.mark.parametrize("path", [STUDY, SERIES, f"{SERIES}/instances/2.25.1.1.1"])
+def test_an_instance_resource_as_octets_is_its_bulk_data(client: TestClient, path: str) -> None:
+    """PS3.18 Table 10.4.4-1, note 2: required, for historical reasons."""
+    store(client, *(with_long_text(number) for number in (1, 2)))
+    answer = client.get(path, headers={"Accept": "multipart/related; type=application/octet-stream"})
+    assert answer.status_code == 200
+    assert answer.content == client.get(f"{path}/bulkdata").content
+    assert client.get(path).headers["content-type"].startswith('multipart/related; type="application/dicom"')
+
+
+@pytest.mark.parametrize("path", [STUDY, SERIES, f"{SERIES}/instances/2.25.1.1.1"])
+def test_native_pixels_come_with_the_address_that_metadata_give(client: TestClient, path: str) -> None:
+    """PS3.18 10.4.3.3.6."""
+    store(client, builders.ct_slice(1))
+    (model,) = client.get(f"{path}/metadata").json()
+    assert places(client.get(f"{path}/pixeldata")) == uris(model)
+
+
 def test_what_has_no_bulk_data_is_404(client: TestClient) -> None:
     data_set = builders.ct_slice(1)
     del data_set.PixelData
@@ -86,6 +104,6 @@ def test_pixel_data_of_a_study_is_one_value_or_the_frames_of_each_instance(clien
     assert set(pixels) < set(parts(answer))
     assert [place.rpartition("instances/")[2] for place in places(answer)] == [
         *(f"2.25.1.1.1/frames/{number}" for number in (1, 2, 3)),
-        "2.25.1.1.2/pixeldata",
-        "2.25.1.1.3/pixeldata",
+        "2.25.1.1.2/bulkdata/7FE00010",
+        "2.25.1.1.3/bulkdata/7FE00010",
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from pydicom.dataset import Dataset
@@ -20,6 +22,8 @@ ONE = "/dicom-web/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1"
 ALONE = {"Accept": "application/dicom"}
 OCTETS = "application/octet-stream"
 Given = tuple[str, str, bytes]
+RAMP = np.arange(32 * 48, dtype=np.uint8).reshape(32, 48)
+COLOURS = np.stack([RAMP, RAMP // 2, 255 - RAMP], axis=2)
 
 
 def post(client: TestClient, *given: Given, root: str = "application/dicom+json", **headers: str) -> Any:
@@ -87,6 +91,56 @@ def test_compressed_frames_become_fragments(client: TestClient, content_type: st
     assert data_set.file_meta.TransferSyntaxUID == syntax
     found = generate_frames(data_set.PixelData, number_of_frames=2)
     assert [one.rstrip(b"\0") for one in found] == frames
+
+
+@pytest.mark.parametrize(
+    ("frame", "syntax"),
+    [
+        (imagecodecs.jpeg8_encode(np.zeros((8, 8), np.uint8)), "1.2.840.10008.1.2.4.50"),
+        (imagecodecs.jpeg_encode(np.zeros((8, 8), np.uint8), lossless=True, predictor=1), "1.2.840.10008.1.2.4.70"),
+        (imagecodecs.jpeg_encode(np.zeros((8, 8), np.uint8), lossless=True, predictor=5), "1.2.840.10008.1.2.4.57"),
+        (b"\xff\xd8none", "1.2.840.10008.1.2.4.70"),
+        (imagecodecs.jpegls_encode(np.zeros((8, 8), np.uint8)), "1.2.840.10008.1.2.4.80"),
+        (imagecodecs.jpegls_encode(np.zeros((8, 8), np.uint8), level=2), "1.2.840.10008.1.2.4.81"),
+        (imagecodecs.jpeg2k_encode(RAMP, codecformat="J2K", reversible=True), "1.2.840.10008.1.2.4.90"),
+        (imagecodecs.jpeg2k_encode(RAMP, codecformat="J2K", level=40), "1.2.840.10008.1.2.4.91"),
+    ],
+)
+def test_pixels_without_a_transfer_syntax_are_kept_as_what_they_are(
+    client: TestClient, frame: bytes, syntax: str
+) -> None:
+    """PS3.18 10.5.2: what is stored conforms to PS3.5."""
+    kind = "image/jp2" if frame[:2] == b"\xff\x4f" else "image/jls" if b"\xff\xf7" in frame[:8] else "image/jpeg"
+    assert post(client, metadata(model_of(builders.ct_slice(1))), (kind, "pixels", frame)).status_code == 200
+    data_set = kept(client)
+    assert data_set.file_meta.TransferSyntaxUID == syntax
+    (found,) = generate_frames(data_set.PixelData, number_of_frames=1)
+    assert found.rstrip(b"\0") == frame.rstrip(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("kind", "frame", "told"),
+    [
+        ("image/jpeg", imagecodecs.jpeg8_encode(RAMP), (1, "MONOCHROME2", 8)),
+        ("image/jpeg", imagecodecs.jpeg8_encode(COLOURS), (3, "YBR_FULL_422", 8)),
+        ("image/jls", imagecodecs.jpegls_encode(RAMP.astype(np.uint16) * 16), (1, "MONOCHROME2", 12)),
+        ("image/jp2", imagecodecs.jpeg2k_encode(COLOURS, codecformat="J2K", reversible=True), (3, "YBR_RCT", 8)),
+        ("image/jp2", imagecodecs.jpeg2k_encode(COLOURS, codecformat="J2K", level=40), (3, "YBR_ICT", 8)),
+    ],
+)
+def test_what_the_metadata_leave_to_the_pixels_is_read_from_them(
+    client: TestClient, kind: str, frame: bytes, told: tuple[int, str, int]
+) -> None:
+    """PS3.18 10.5.2: a request may omit the Image Pixel Description Macro."""
+    model = model_of(builders.ct_slice(1))
+    for tag in [tag for tag in model if tag.startswith(("002800", "002801"))]:
+        del model[tag]
+    assert post(client, metadata(model), (kind, "pixels", frame)).status_code == 200
+    data_set = kept(client)
+    assert (data_set.Rows, data_set.Columns) == RAMP.shape
+    assert (data_set.SamplesPerPixel, data_set.PhotometricInterpretation) == told[:2]
+    assert told[2] <= data_set.BitsStored <= data_set.BitsAllocated
+    assert client.get(f"{ONE}/rendered").status_code == 200
 
 
 def test_an_encapsulated_value_stays_as_it_is(client: TestClient) -> None:

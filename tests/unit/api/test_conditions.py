@@ -66,6 +66,15 @@ def test_a_resource_names_the_methods_of_all_its_routes(client: TestClient, path
     assert client.options("/dicom-web/nowhere").status_code == 404
 
 
+@pytest.mark.parametrize("path", [ONE, SERIES, f"{ONE}/metadata", PIXELS, f"{ONE}/rendered?viewport=8,8"])
+def test_what_is_retrieved_names_its_place_below_the_configured_address(kept: TestClient, path: str) -> None:  # W-11
+    """PS3.18 8.4.3."""
+    got = kept.get(path, headers={"Host": "localhost"})
+    again = kept.get(path, headers={"If-None-Match": got.headers["etag"]})
+    assert (got.status_code, again.status_code) == (200, 304)
+    assert got.headers["content-location"] == again.headers["content-location"] == f"{BASE}{path}"
+
+
 @pytest.mark.parametrize("path", [ONE, f"{ONE}/metadata", PIXELS, "/dicom-web/studies"])
 @pytest.mark.parametrize("accept", ["*/*", "application/octet-stream, application/dicom, */*;q=0.1"])
 def test_head_has_the_headers_of_get(kept: TestClient, path: str, accept: str) -> None:  # W-8

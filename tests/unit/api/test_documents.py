@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
+from api.dicomweb.native import from_xml
 from tests import builders
 from tests.unit.api.requests import store
 from tests.unit.api.test_frames import native
@@ -94,6 +95,34 @@ def test_a_report_is_text_where_that_is_asked_for(client: TestClient) -> None:  
     found = [line for line in lines if line.strip().startswith(("Findings", "Volume", "Side"))]
     assert found == ["Findings", "  Volume: 12.5 mL", "  Side: Left"]
     assert client.get(f"{PLACE}/rendered", headers={"Accept": "application/pdf"}).status_code == 406
+
+
+def test_a_report_is_its_native_model_where_xml_is_asked_for(client: TestClient) -> None:  # W-35
+    store(client, report())
+    answer = client.get(f"{PLACE}/rendered", headers={"Accept": "text/xml"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    told = from_xml([answer.content])
+    assert told["0040A043"]["Value"][0]["00080104"]["Value"] == ["Imaging Report"]
+    assert MARKUP not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        ("", "text/html; charset=utf-8"),
+        ("&contentType=text/plain", "text/plain; charset=utf-8"),
+        ("&contentType=application/dicom", "application/dicom"),
+    ],
+)
+def test_a_report_is_read_by_wado_uri_too(client: TestClient, wanted: str, given: str) -> None:  # W-50
+    """PS3.18 Table 8.7.4-1."""
+    store(client, report())
+    asked = "/dicom-web/wado?requestType=WADO&studyUID=2.25.1&seriesUID=2.25.1.1&objectUID=2.25.1.1.1"
+    answer = client.get(asked + wanted)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, given)
+    assert client.get(f"{asked}&contentType=image/jpeg").status_code == 406
+    assert client.get(f"{asked}&contentType=text/html&rows=9").status_code == 400
 
 
 def test_a_report_that_is_bent_has_a_page_all_the_same(client: TestClient) -> None:

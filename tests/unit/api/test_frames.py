@@ -157,6 +157,14 @@ def test_pixel_data_is_one_value_or_its_frames(client: TestClient) -> None:
     assert get(client, "pixeldata", "application/octet-stream").content == FRAMES.tobytes()
 
 
+@pytest.mark.parametrize("accept", ["image/*", 'multipart/related; type="image/*"'])
+def test_any_image_type_is_one_that_frames_are_made_into(client: TestClient, accept: str) -> None:  # W-3
+    requests.store(client, native())
+    answer = get(client, "frames/1", accept)
+    root = answer.headers["content-type"].removeprefix('multipart/related; type="')
+    assert (answer.status_code, root.startswith("image/")) == (200, True)
+
+
 def test_compressed_pixel_data_is_given_frame_by_frame(client: TestClient) -> None:
     requests.store(client, compressed())
     assert requests.parts(get(client, "pixeldata")) == [frame.tobytes() for frame in FRAMES]

@@ -60,6 +60,37 @@ def test_the_query_parameter_wins_over_the_header() -> None:  # W-3
     assert choose(request("image/jpeg", "accept=application%2Fdicom"), OFFERS) == Choice(offer="application/dicom")
 
 
+def test_where_nothing_that_the_query_parameter_names_is_offered_the_header_counts() -> None:  # W-3, PS3.18 8.7.8.1
+    assert choose(request("application/dicom", "accept=text%2Fhtml"), OFFERS) == Choice(offer="application/dicom")
+    with pytest.raises(NotAcceptable):
+        choose(request("image/jpeg", "accept=text%2Fhtml"), OFFERS)
+
+
+@pytest.mark.parametrize("query", ["accept=application/dicom+json", "accept=application%2Fdicom%2Bjson"])
+def test_a_plus_in_the_query_parameter_may_be_bare(query: str) -> None:  # W-3
+    assert (
+        choose(request(None, query), ("application/json", "application/dicom+json")).offer == "application/dicom+json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("accept", "offer"),
+    [
+        ("*/*, multipart/related;q=0", "application/dicom"),
+        (f"{FILES};q=0.2, */*", "application/dicom"),
+        ("application/dicom;q=0.2, application/*;q=0.9, multipart/related;q=0.5", FILES),
+        ('multipart/related; type="application/*"', FILES),
+    ],
+)
+def test_the_closest_range_gives_an_offer_its_weight(accept: str, offer: str) -> None:  # W-3, RFC 9110 12.5.1
+    assert choose(request(accept), OFFERS).offer == offer
+
+
+def test_what_the_closest_range_refuses_no_wildcard_brings_back() -> None:  # W-3, RFC 9110 12.5.1
+    with pytest.raises(NotAcceptable):
+        choose(request("*/*, application/dicom;q=0, multipart/related;q=0"), OFFERS)
+
+
 def test_quoted_values_may_hold_separators() -> None:
     assert parse('multipart/related; start="a;b,\\"c\\""; type=x/y, text/html') == [
         MediaType(name="multipart/related", parameters={"start": 'a;b,"c"', "type": "x/y"}),

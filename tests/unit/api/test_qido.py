@@ -149,7 +149,7 @@ def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:  #
     response = client.get("/dicom-web/studies?emptyvaluematching=true&Modality=MR&00091010=x")
     assert response.status_code == 200
     assert response.headers.get_list("warning") == [
-        f"299 {ROOT}: The emptyvaluematching parameter is not supported. Only literal matching has been performed.",
+        f"299 {ROOT}: The emptyvaluematching parameter is not supported. Empty Value Matching has not been performed.",
         f"299 {ROOT}: The attribute Modality is not supported for matching here and has been ignored.",
         f"299 {ROOT}: The attribute 00091010 is not supported for matching here and has been ignored.",
     ]
@@ -160,7 +160,7 @@ def test_what_is_not_matched_is_said(client: TestClient, kept: None) -> None:  #
     [
         (
             "multiplevaluematching=true",
-            "The multiplevaluematching parameter is not supported. Only literal matching has been performed.",
+            "The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed.",
         ),
         ("charset=ISO-8859-1", "The charset parameter is not supported. The answer is in UTF-8."),
         ("charset=UTF-8", None),

@@ -213,6 +213,8 @@ def test_what_is_burned_into_a_secondary_capture_is_never_cut_away(client: TestC
         "viewport=10,10,-1,0,5,5",
         "viewport=10,10,0,0,0,5",
         "viewport=10,10,x,0,5,5",
+        "viewport=10,10,128,0,5,5",
+        "viewport=10,10,0,64,5,5",
     ],
 )
 def test_a_parameter_that_cannot_be_is_400(client: TestClient, query: str) -> None:  # R-48
@@ -259,6 +261,15 @@ def test_a_thumbnail_shows_the_middle(client: TestClient, path: str) -> None:
     assert (picture.shape, abs(float(picture.mean()) - expected) < 2) == ((50, 100), True)
     default = client.get(f"/dicom-web/studies/2.25.2{path}/thumbnail")
     assert imagecodecs.jpeg8_decode(default.content).shape == (128, 256)
+
+
+@pytest.mark.parametrize("path", ["", "/series/2.25.2.1"])
+def test_a_study_of_one_image_is_rendered_in_a_multipart_all_the_same(client: TestClient, path: str) -> None:
+    """PS3.18 10.4.4, note 3."""
+    requests.store(client, builders.radiograph())
+    where = f"/dicom-web/studies/2.25.2{path}/rendered"
+    assert client.get(where).headers["content-type"].startswith('multipart/related; type="image/jpeg"')
+    assert client.get(where, headers={"Accept": "image/jpeg"}).status_code == 406
 
 
 def test_a_study_and_a_series_are_rendered_image_by_image(client: TestClient) -> None:

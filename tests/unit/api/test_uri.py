@@ -166,7 +166,13 @@ def test_a_frame_is_shown_by_its_number_and_else_the_middle_one(client: TestClie
     kept(client, NumberOfFrames=3, PixelData=frames.tobytes())
     levels = [int(shown(client, more)[0, 0]) for more in ("frameNumber=1", "frameNumber=3", "")]
     assert (levels[0], levels[1], abs(levels[2] - 128) <= 1) == (0, 255, True)
-    assert get(client, "frameNumber=4").status_code == 404
+    assert get(client, "frameNumber=4").status_code == 400
+
+
+def test_a_frame_number_does_not_go_with_a_single_frame(client: TestClient) -> None:
+    """PS3.18 9.5.2.1."""
+    kept(client)
+    assert get(client, "frameNumber=1").status_code == 400
 
 
 def test_quality_is_that_of_the_jpeg(client: TestClient) -> None:
@@ -210,9 +216,9 @@ def test_what_is_held_already_is_304_and_head_has_no_body(client: TestClient, mo
     given = get(client, more)
     url = f"{WADO}?{NAMES}&{more}"
     held = client.get(url, headers={"If-None-Match": given.headers["etag"]})
-    other = client.get(f"{url}&frameNumber=1", headers={"If-None-Match": given.headers["etag"]})
+    other = client.get(f"{url}&vendorsOwn=1", headers={"If-None-Match": given.headers["etag"]})
     told = client.head(url)
-    assert (held.status_code, held.content, other.status_code) == (304, b"", 400 if more else 304)
+    assert (held.status_code, held.content, other.status_code) == (304, b"", 304)
     assert (told.status_code, told.content, told.headers["etag"]) == (200, b"", given.headers["etag"])
     assert told.headers["content-type"] == given.headers["content-type"]
 
