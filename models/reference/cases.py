@@ -37,12 +37,13 @@ class Samples:
 # ------------------------------------------------------------------ as a loader would read them
 
 
-def head_volume(scene: HeadScene, z_mm: Sequence[float], *, step_mm: float = STEP_MM) -> Volume:
+def head_volume(scene: HeadScene, z_mm: Sequence[float], *, step_mm: float = STEP_MM, tilt_deg: float = 0.0) -> Volume:
     """Give the slices of a head as read back from `head_ct_study`'s files (identifiers and affine left plain)."""
-    hu = store_hu(enlarge(render_head(scene, z_mm).hu)).astype(np.float32) - 1024
-    pixel_mm = FIELD_OF_VIEW_MM / hu.shape[1]
+    hu = store_hu(enlarge(render_head(scene, z_mm, tilt_deg=tilt_deg).hu)).astype(np.float32) - 1024
+    pixel_mm, lean = FIELD_OF_VIEW_MM / hu.shape[1], float(np.cos(np.deg2rad(tilt_deg)))
+    spacing_mm = (step_mm * lean, pixel_mm / lean, pixel_mm)
     uids = tuple(str(index) for index in range(len(hu)))
-    return Volume(voxels=hu, spacing_mm=(step_mm, pixel_mm, pixel_mm), affine_lps=np.eye(4), instance_uids=uids)
+    return Volume(voxels=hu, spacing_mm=spacing_mm, affine_lps=np.eye(4), instance_uids=uids)
 
 
 def chest_radiograph(scene: ChestScene) -> Radiograph:
@@ -95,13 +96,18 @@ def telling_slice(seed: int, *, haemorrhage: bool, domain: str) -> Samples:
 
 def head_study(seed: int, *, domain: str = "base", slices: int = 32) -> Bytes:
     """Give all slices of one head; an even seed bleeds, an odd one does not."""
+    return to_bytes(prepare(whole_head(seed, domain=domain, slices=slices), HEAD_CT.chain.before).pixels)
+
+
+def whole_head(seed: int, *, domain: str = "base", slices: int = 32, step_mm: float = STEP_MM) -> Volume:
+    """Give the series of one head; an even seed bleeds, an odd one does not."""
     scene = draw_head(seed, haemorrhage=seed % 2 == 0, domain=domain)
-    return to_bytes(prepare(head_volume(scene, standard_positions(slices)), HEAD_CT.chain.before).pixels)
+    return head_volume(scene, standard_positions(slices, step_mm), step_mm=step_mm)
 
 
-def standard_positions(slices: int) -> list[float]:
+def standard_positions(slices: int, step_mm: float = STEP_MM) -> list[float]:
     """Give the table positions of a whole head in slices, feet to head, around its middle."""
-    return [(index - (slices - 1) / 2) * STEP_MM for index in range(slices)]
+    return [(index - (slices - 1) / 2) * step_mm for index in range(slices)]
 
 
 def chest_sample(seed: int, *, domain: str = "base") -> Samples:

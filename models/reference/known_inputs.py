@@ -1,7 +1,8 @@
 """Fits what a reference model knows, and counts what it refuses: ``python -m models.reference.known_inputs NAME``.
 
-Features of fresh phantoms make the statistics, further ones the threshold, and the held-out ones together with inputs
-that no model should judge are counted.  Writes the statistics and their figures beside the weights, and the page.
+Features of fresh phantoms make the statistics, further ones the threshold, and others still, the held-out ones, and
+inputs that no model should judge are counted.  Of heads these are whole series of every kind that the gates let pass.
+Writes the statistics and their figures beside the weights, and the page.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from models.chains import Floats, prepare
 from models.contract import KnownInputs
 from models.network_model import look
 from models.networks import small_densenet
-from models.ood import KnownFeatures, fit_known, load_known, save_known
-from models.reference.cases import chest_sample, head_study
+from models.ood import COMPONENTS, KnownFeatures, fit_known, load_known, save_known
+from models.reference.cases import chest_sample, whole_head
+from models.reference.good_heads import KINDS, draw_good_head
 from models.reference.held_out import HELD_OUT, HeldOut
+from models.reference.kinds import split_kinds
 from models.reference.page import write_known_inputs
 from models.reference.recipes import CHEST, HEAD_CT, RECIPES, Recipe
 from models.reference.wrong_inputs import WRONG
@@ -43,19 +46,38 @@ PERCENTILE = 99.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spans:
-    """Which phantoms, (first seed, count), make the statistics and which the threshold.
+    """Which phantoms, (first seed, count), make the statistics, which the threshold, and which are counted besides.
 
-    `counted` says how many of the held-out ones are looked at: of the base domain, and of each shifted one.
+    `held_out` says how many of the held-out ones are looked at: of the base domain, and of each shifted one.  Accepted
+    inputs are of `domain`, and the threshold lies `margin` times as far off as 99 of 100 of them.  `kinds` is how many
+    kinds of items are told apart, `components` how many of these each keeps.
     """
 
     fitted: tuple[int, int]
     threshold: tuple[int, int]
-    counted: tuple[int, int]
+    held_out: tuple[int, int]
+    counted: tuple[int, int] = (0, 0)
+    domain: str = "base"
+    margin: float = 1.0
+    kinds: int = 1
+    components: int = COMPONENTS
 
+
+EVERY_KIND = "every kind"
+"""The domain of `models.reference.good_heads`."""
 
 SPANS: Mapping[str, Spans] = {
-    HEAD_CT.name: Spans(fitted=(7_000_000, 100), threshold=(7_500_000, 200), counted=(200, 40)),
-    CHEST.name: Spans(fitted=(7_000_000, 300), threshold=(7_500_000, 200), counted=(100, 20)),
+    HEAD_CT.name: Spans(
+        fitted=(7_000_000, 160),
+        threshold=(7_100_000, 80),
+        held_out=(20, 20),
+        counted=(7_200_000, 504),
+        domain=EVERY_KIND,
+        margin=1.75,
+        kinds=6,
+        components=48,
+    ),
+    CHEST.name: Spans(fitted=(7_000_000, 300), threshold=(7_500_000, 200), held_out=(100, 20)),
 }
 
 Figures = dict[str, Any]
@@ -63,21 +85,38 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Eye:
-    """One trained network as far as its features, and the processes that draw phantoms for it and look at them."""
+    """One trained network as far as its features, and the processes that draw phantoms for it and look at them.
+
+    Features of phantoms are kept in the folder `kept`, where given, and not made again.
+    """
 
     recipe: Recipe
     pool: ProcessPoolExecutor
     progress: Progress
+    kept: Path | None = None
 
     def features_of(self, seeds: Sequence[int], what: str, *, domain: str = "base") -> Iterator[Floats]:
         """Draw phantoms under a progress bar and give the features of each."""
-        see = partial(_features_of, name=self.recipe.name, domain=domain)
+        see = partial(_features_of, name=self.recipe.name, domain=domain, kept=self.kept)
         yield from self.progress.track(self.pool.map(see, seeds), total=len(seeds), description=what)
 
 
-def _features_of(seed: int, *, name: str, domain: str) -> Floats:
-    inputs = head_study(seed, domain=domain) if name == HEAD_CT.name else chest_sample(seed, domain=domain).inputs
-    return features(name, inputs.astype(np.float32) / np.float32(255))
+def _features_of(seed: int, *, name: str, domain: str, kept: Path | None) -> Floats:
+    path = kept / f"{name}, {domain}, {seed}.npy" if kept else None
+    if path and path.exists():
+        found: Floats = np.load(path)
+        return found
+    found = features(name, _inputs_of(seed, name=name, domain=domain))
+    if path:
+        np.save(path, found)
+    return found
+
+
+def _inputs_of(seed: int, *, name: str, domain: str) -> Floats:
+    if name == CHEST.name:
+        return chest_sample(seed, domain=domain).inputs.astype(np.float32) / np.float32(255)
+    head = draw_good_head(seed).volume() if domain == EVERY_KIND else whole_head(seed, domain=domain)
+    return prepare(head, HEAD_CT.chain.before).pixels
 
 
 def features(name: str, inputs: Floats) -> Floats:
@@ -96,33 +135,49 @@ def _network(name: str) -> torch.nn.Module:
 
 
 def fit(eye: Eye) -> tuple[KnownFeatures, float]:
-    """Give what the network knows and the distance that 99 of 100 accepted inputs stay below."""
+    """Give what the network knows, and how far off 99 of 100 accepted inputs stay, with the margin."""
     spans = SPANS[eye.recipe.name]
-    known = fit_known(np.concatenate(list(eye.features_of(_seeds(spans.fitted), "accepted inputs"))))
-    distances = [known.distance(one) for one in eye.features_of(_seeds(spans.threshold), "threshold")]
-    return known, float(np.percentile(distances, PERCENTILE))
+    fitted, further = (
+        list(eye.features_of(_seeds(span), what, domain=spans.domain))
+        for span, what in ((spans.fitted, "accepted inputs"), (spans.threshold, "threshold"))
+    )
+    known = fit_known(split_kinds(np.concatenate(fitted), spans.kinds), components=spans.components)
+    return known, spans.margin * float(np.percentile([known.distance(one) for one in further], PERCENTILE))
 
 
 def count_refused(eye: Eye, known: KnownFeatures, threshold: float, *, data: Path) -> Figures:
-    """Count what is refused of the held-out phantoms, which are good inputs, and of wrong ones."""
+    """Count what is refused of further good inputs, of the held-out phantoms, and of wrong inputs."""
     own = [held_out for held_out in HELD_OUT if held_out.model == eye.recipe.name]
-    good = {one.domain: _counted(_held_out_distances(eye, known, one), threshold) for one in own}
     kinds = WRONG[eye.recipe.name]
-    looked = eye.pool.map(partial(_features_of_kind, name=eye.recipe.name, data=data), kinds)
+    looked = eye.pool.map(partial(_features_of_wrong, name=eye.recipe.name, data=data), kinds)
     wrong = {
         kind: _counted([known.distance(one) for one in found], threshold)
         for kind, found in zip(kinds, looked, strict=True)
     }
-    return {"good": good, "wrong": wrong}
+    return {
+        "further": _count_further(eye, known, threshold),
+        "good": {one.domain: _counted(_held_out_distances(eye, known, one), threshold) for one in own},
+        "wrong": wrong,
+    }
 
 
-def _features_of_kind(kind: str, *, name: str, data: Path) -> list[Floats]:
+def _count_further(eye: Eye, known: KnownFeatures, threshold: float) -> Figures:
+    spans = SPANS[eye.recipe.name]
+    seeds = _seeds(spans.counted)
+    distances = [known.distance(one) for one in eye.features_of(seeds, "further inputs", domain=spans.domain)]
+    if not distances:
+        return {}
+    by_kind = {kind: distances[KINDS.index(kind) :: len(KINDS)] for kind in KINDS}
+    return {kind: _counted(found, threshold) for kind, found in {**by_kind, "all of these": distances}.items()}
+
+
+def _features_of_wrong(kind: str, *, name: str, data: Path) -> list[Floats]:
     images = WRONG[name][kind](data)
     return [features(name, prepare(image, RECIPES[name].chain.before).pixels) for image in images]
 
 
 def _held_out_distances(eye: Eye, known: KnownFeatures, held_out: HeldOut) -> list[float]:
-    base, shifted = SPANS[eye.recipe.name].counted
+    base, shifted = SPANS[eye.recipe.name].held_out
     every = held_out.study_seeds() if held_out.studies else held_out.case_seeds()
     seeds = every[: base if held_out.domain == "base" else shifted]
     found = eye.features_of(seeds, f"held-out, {held_out.domain}", domain=held_out.domain)
@@ -151,6 +206,7 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real files that no model may judge")
+    parser.add_argument("--keep", type=Path, help="folder for features of phantoms, which are not made again")
     parser.add_argument("--count-only", action="store_true", help="keep the statistics as they are")
     asked = parser.parse_args()
     recipe = RECIPES[asked.name]
@@ -159,7 +215,7 @@ def main() -> None:
         Progress() as progress,
         ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool,
     ):
-        eye = Eye(recipe=recipe, pool=pool, progress=progress)
+        eye = Eye(recipe=recipe, pool=pool, progress=progress, kept=asked.keep)
         said = read_known_inputs(path.with_suffix(".json")) if asked.count_only else _made(eye, path)
         figures = count_refused(eye, load_known(path, said), said.threshold, data=asked.data)
     _write(path, said, figures)
@@ -176,11 +232,12 @@ def _made(eye: Eye, path: Path) -> KnownInputs:
     save_known(known, path)
     spans = SPANS[eye.recipe.name]
     dataset = (
-        f"{spans.fitted[1]} phantoms, seeds from {spans.fitted[0]}; threshold: {PERCENTILE:g}th percentile of "
-        f"{spans.threshold[1]}, seeds from {spans.threshold[0]}"
+        f"{spans.fitted[1]} phantoms, seeds from {spans.fitted[0]}; threshold: "
+        + (f"{spans.margin:g} times the " if spans.margin != 1 else "")
+        + f"{PERCENTILE:g}th percentile of {spans.threshold[1]}, seeds from {spans.threshold[0]}"
     )
     said = KnownInputs(file=path.name, sha256=sha256_of(path), threshold=round(threshold, 3), dataset=dataset)
-    _write(path, said, {"good": {}, "wrong": {}})
+    _write(path, said, {"further": {}, "good": {}, "wrong": {}})
     return said
 
 

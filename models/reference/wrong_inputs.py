@@ -67,6 +67,12 @@ WRONG_HEADS: Mapping[str, Make] = {
     "turned by 180°": lambda _: [replace(one, voxels=np.rot90(one.voxels, 2, axes=(1, 2))) for one in _heads()],
     "noise": lambda _: [_stack(2000 * _noise(seed, (SLICES, 512, 512)) - 1000) for seed in _head_seeds()],
     "a drawn trunk": lambda _: [_trunk(seed) for seed in _head_seeds()],
+    "half as wide": lambda _: [_wider(one, 0.5) for one in _heads()],
+    "twice as wide": lambda _: [_wider(one, 2.0) for one in _heads()],
+    "on another scale, 1024 too high": lambda _: [replace(one, voxels=one.voxels + 1024) for one in _heads()],
+    "its pixels shuffled": lambda _: [_shuffled(one) for one in _heads()],
+    "a disc in air": lambda _: [_disc(hu) for hu in (30.0, 40.0, 50.0)],
+    "one value throughout": lambda _: [_stack(np.full((SLICES, 256, 256), hu, np.float32)) for hu in (-1000, 0, 40)],
     "a real slice, repeated": lambda data: [_repeated(data / "dicom" / path) for path in REAL_SLICES],
 }
 
@@ -105,6 +111,24 @@ def _trunk(seed: int) -> Volume:
         hu[np.hypot((down + 0.05) / 0.42, (across - lung * rng.uniform(0.4, 0.5)) / 0.3) < 1] = rng.uniform(-870, -780)
     hu[np.hypot((down - 0.42) / 0.12, across / 0.12) < 1] = rng.uniform(300, 700)
     return _stack((hu + rng.normal(0, 12, (SLICES, side, side))).astype(np.float32))
+
+
+def _wider(head: Volume, by: float) -> Volume:
+    step_mm, rows_mm, columns_mm = head.spacing_mm
+    return replace(head, spacing_mm=(step_mm, rows_mm * by, columns_mm * by))
+
+
+def _shuffled(head: Volume) -> Volume:
+    rng, flat = np.random.default_rng(9), head.voxels.reshape(len(head.voxels), -1)
+    return replace(head, voxels=rng.permuted(flat, axis=1).reshape(head.voxels.shape))
+
+
+def _disc(hu: float) -> Volume:
+    """Give a disc of soft tissue as wide as a head, without a skull, the same in all slices."""
+    side = 16
+    down, across = np.mgrid[:side, :side] - (side - 1) / 2
+    disc = np.where(np.hypot(down, across) < side / 3, np.float32(hu), np.float32(-1000))
+    return _stack(np.repeat(disc[None], SLICES, axis=0), 12.0, 12.0)
 
 
 def _repeated(path: Path) -> Volume:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.cards import model_digest, read_evidence
+from models.cards import model_digest, read_evidence, read_known_inputs
 from models.contract import FindingSpec, InputRules, ModelCard, Progressive, TriageModel, Urgency
 from models.network_model import NetworkModel
 from models.networks import small_densenet
+from models.ood import load_known
 from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT, SOURCE
 from models.reference.recipes import HEAD_CT
 from models.weights import load_weights, weights_path
 
 _EVIDENCE = read_evidence(weights_path(HEAD_CT.name).with_suffix(".json"))
+
+_KNOWN = read_known_inputs(weights_path(HEAD_CT.name).with_suffix(".known.json"))
 
 _FINDINGS = (
     FindingSpec(
@@ -27,7 +30,7 @@ _FINDINGS = (
 CARD = ModelCard(
     id=HEAD_CT.name,
     version="1",
-    digest=model_digest(_EVIDENCE.weights_sha256, HEAD_CT.chain, _FINDINGS),
+    digest=model_digest(_EVIDENCE.weights_sha256, HEAD_CT.chain, _FINDINGS, _KNOWN),
     title="REFERENCE-PHANTOM-HEADCT-1",
     intended_use="Shows the whole path from a received head CT series to a moved reading list, on drawn heads.",
     not_for=NOT_FOR,
@@ -51,6 +54,7 @@ CARD = ModelCard(
     limits=LIMITS,
     raises_only_uid_root=PHANTOM_UID_ROOT,
     source=SOURCE,
+    known_inputs=_KNOWN,
     expected_seconds=3.0,
     progressive=Progressive(first_at_slices=12, step=4),
 )
@@ -60,4 +64,5 @@ def load(device: str, weights: Path) -> TriageModel:
     """Give the model on `device`, its weights already verified."""
     network = small_densenet(channels=HEAD_CT.channels, findings=len(HEAD_CT.findings))
     load_weights(network, weights)
-    return NetworkModel(card=CARD, chain=HEAD_CT.chain, network=network.eval().to(device), device=device)
+    known = load_known(weights_path(HEAD_CT.name).with_name(_KNOWN.file), _KNOWN)
+    return NetworkModel(card=CARD, chain=HEAD_CT.chain, network=network.eval().to(device), device=device, known=known)

@@ -9,10 +9,11 @@ import pytest
 
 from models import golden, registry
 from models.contract import BatchModel, Radiograph, Urgency, Volume
-from models.reference.cases import chest_radiograph, head_volume, standard_positions
+from models.reference.cases import chest_radiograph, head_volume, standard_positions, whole_head
 from models.reference.chest import draw_chest
 from models.reference.dicom import PHANTOM_UID_ROOT
 from models.reference.head import draw_head, make_plain
+from models.reference.wrong_inputs import WRONG_HEADS
 from models.weights import sha256_of
 
 pytest.importorskip("torch", reason="running a network needs the extra `ai`")
@@ -141,6 +142,40 @@ def test_the_statistics_lie_beside_the_weights_and_are_small(card):
     assert sha256_of(path) == card.known_inputs.sha256
 
 
+SERIES = [(32, 5.0), (16, 6.0), (48, 5.0), (40, 4.0), (64, 2.5)]
+
+
+@pytest.mark.parametrize(("slices", "step_mm"), SERIES)
+@pytest.mark.parametrize("seed", [1, 42])
+def test_a_drawn_head_is_known_however_thick_and_many_its_slices_are(loaded, seed, slices, step_mm):
+    model = loaded["head-ct-haemorrhage"]
+    head = whole_head(seed, slices=slices, step_mm=step_mm)
+    assert model.predict(head).distance <= model.card.known_inputs.threshold
+
+
+NO_HEADS = [
+    "inverted",
+    "noise",
+    "a drawn trunk",
+    "twice as wide",
+    "on another scale, 1024 too high",
+    "its pixels shuffled",
+]
+
+
+@pytest.mark.parametrize("kind", NO_HEADS)
+def test_a_stack_that_is_no_head_is_not_known(loaded, shared_data, kind):
+    model = loaded["head-ct-haemorrhage"]
+    distances = [model.predict(image).distance for image in WRONG_HEADS[kind](shared_data)]
+    assert min(distances) > model.card.known_inputs.threshold
+
+
+def test_of_real_slices_of_other_bodies_the_one_that_resembles_the_top_of_a_head_alone_is_known(loaded, shared_data):
+    model = loaded["head-ct-haemorrhage"]
+    distances = [model.predict(image).distance for image in WRONG_HEADS["a real slice, repeated"](shared_data)]
+    assert [distance <= model.card.known_inputs.threshold for distance in distances] == [True, False, False, False]
+
+
 def test_a_plain_bleed_is_flagged_on_a_slice_that_shows_it(loaded):
     model = loaded["head-ct-haemorrhage"]
     scene = make_plain(draw_head(40, haemorrhage=True))
@@ -148,6 +183,7 @@ def test_a_plain_bleed_is_flagged_on_a_slice_that_shows_it(loaded):
     prediction = model.predict(image)
     finding = model.card.findings[0]
     assert prediction.scores[finding.code] >= finding.operating_point.threshold
+    assert prediction.distance <= model.card.known_inputs.threshold
     shown_at = standard_positions(32)[image.instance_uids.index(prediction.key_instance_uids[finding.code])]
     assert abs(shown_at - scene.bleed.z_mm) < scene.bleed.reach_mm
 

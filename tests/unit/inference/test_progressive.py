@@ -22,7 +22,7 @@ from inference.progressive import Scout
 from inference.triage import RunRequest
 from inference.worker import Pace, Worker
 from models import registry
-from models.contract import Progressive
+from models.contract import KnownInputs, Prediction, Progressive, Radiograph, Volume
 from storage import schema
 from storage.archive import Archive
 from storage.catalog import changes, jobs, studies, timings, workitems, worklist
@@ -187,6 +187,31 @@ def test_a_part_may_cover_less_than_the_whole_must(kept: Archive, clock: Clock) 
     part = triage.run(replace(request, provisional=True), model, kept.objects, runtime={})
     assert (whole.outcome, whole.reason) == (Outcome.NOT_SUITABLE, "too_few_slices")
     assert (part.outcome, part.provenance["input_instances"]) == (Outcome.FLAGGED, 6)
+
+
+class KnowingModel(TrialModel):
+    """Lies so far from what it knows, whatever it is shown."""
+
+    def __init__(self, distance: float) -> None:
+        super().__init__(replace(CARD, known_inputs=KnownInputs(file="a", sha256="0", threshold=90.0, dataset="here")))
+        self.distance = distance
+
+    def predict(self, image: Volume | Radiograph) -> Prediction:
+        return replace(super().predict(image), distance=self.distance)
+
+
+@pytest.mark.parametrize(("distance", "outcome"), [(90.0, Outcome.FLAGGED), (90.1, Outcome.NOT_SUITABLE)])
+def test_a_part_is_held_to_what_the_model_knows_like_the_whole(
+    kept: Archive, distance: float, outcome: Outcome
+) -> None:
+    for number in range(1, 9):
+        keep_data_set(kept, ct_slice(number))
+    with kept.database.read() as tx:
+        instances = tuple(studies.instances_of(tx, STUDY))
+    request = RunRequest(job=JobId("j"), model_id=CARD.id, instances=instances)
+    for provisional in (True, False):
+        result = triage.run(replace(request, provisional=provisional), KnowingModel(distance), kept.objects, runtime={})
+        assert (result.outcome, result.reason) == (outcome, "ood" if outcome is Outcome.NOT_SUITABLE else None)
 
 
 def test_a_study_with_anything_that_no_phantom_drew_is_moved_by_no_part_of_it(kept: Archive) -> None:

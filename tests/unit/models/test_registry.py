@@ -91,15 +91,16 @@ def test_an_evidence_file_that_says_too_little_makes_no_card(tmp_path):
         read_evidence(tmp_path / "model.json")
 
 
-def test_another_threshold_or_chain_or_weight_makes_another_model():
+def test_another_threshold_or_chain_or_weight_or_knowledge_makes_another_model():
     card = registry.card(HEAD_CT.name)
-    finding = card.findings[0]
+    finding, known = card.findings[0], card.known_inputs
     moved = replace(finding, operating_point=replace(finding.operating_point, threshold=0.123))
     digests = {
-        model_digest(card.weights_sha256, HEAD_CT.chain, card.findings),
-        model_digest(card.weights_sha256, HEAD_CT.chain, (moved,)),
-        model_digest(card.weights_sha256, CHEST.chain, card.findings),
-        model_digest("00", HEAD_CT.chain, card.findings),
+        model_digest(card.weights_sha256, HEAD_CT.chain, card.findings, known),
+        model_digest(card.weights_sha256, HEAD_CT.chain, (moved,), known),
+        model_digest(card.weights_sha256, CHEST.chain, card.findings, known),
+        model_digest("00", HEAD_CT.chain, card.findings, known),
+        model_digest(card.weights_sha256, HEAD_CT.chain, card.findings, replace(known, threshold=1.0)),
     }
-    assert len(digests) == 4
+    assert len(digests) == 5
     assert card.digest in digests
