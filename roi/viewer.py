@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -94,9 +93,12 @@ def fetching(settings: Settings, *, limit_s: float) -> Iterator[Callable[[], str
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Interrupt a process, which then clears up behind it, and kill one that does not end."""
+    """End a process, which then clears up behind it, and kill one that does not end.
+
+    Not with SIGINT: what a script starts in the background ignores it.
+    """
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def fetch(
     from roi.viewer import fetch as run
     from web.viewer import Shelf
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # npm and its scratch folder end with this process
     run(Shelf(settings_of(config, data=data).viewer_folder), file)
 
 

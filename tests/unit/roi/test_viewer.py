@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -85,15 +87,22 @@ def test_a_fetch_beside_another_work_says_why_there_is_no_viewer(programs: Path,
         assert ended() == f"npm is not on this machine; {BY_HAND} ohif-app-3.13.2.tgz"
 
 
+@pytest.mark.parametrize(
+    "interrupts", [signal.default_int_handler, signal.SIG_IGN], ids=["as usual", "behind a script"]
+)
 def test_a_fetch_that_takes_too_long_is_stopped_and_leaves_nothing(
-    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupts: Any
 ) -> None:
     (tmp_path / "scratch").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     _npm(programs, f"echo $$ >{tmp_path}/pid; while true; do read -t 1 <> <(:); done")
     settings = read_settings(viewer=str(tmp_path / "viewers"), data=tmp_path)
-    with fetching(settings, limit_s=10) as ended:
-        assert ended() == "it did not come within 10 s; run roi viewer fetch"
+    before = signal.signal(signal.SIGINT, interrupts)
+    try:
+        with fetching(settings, limit_s=10) as ended:
+            assert ended() == "it did not come within 10 s; run roi viewer fetch"
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert list((tmp_path / "scratch").iterdir()) == []
     npm = int((tmp_path / "pid").read_text())
     assert not psutil.pid_exists(npm) or psutil.Process(npm).status() == psutil.STATUS_ZOMBIE
