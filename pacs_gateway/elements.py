@@ -7,7 +7,7 @@ one only steps over what nobody asked for: (PS3.5 7.1, 7.5, Annex A).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from struct import Struct
 from typing import Final, Literal
@@ -93,10 +93,35 @@ def read_elements(
             )
         if tag >> 16 in {0, 2}:
             raise HeaderUnreadable(f"group {tag >> 16:04x} stands inside the data set")
+        begin = walk.position
         if tag in wanted and length != _UNDEFINED:
-            values.setdefault(tag, source.take(walk.position, min(length, max_value_bytes)))
+            values.setdefault(tag, source.take(begin, min(length, max_value_bytes)))
         walk.skip(tag, length)
+        if tag in wanted and length == _UNDEFINED:
+            values.setdefault(tag, source.take(begin, min(walk.position - begin, max_value_bytes)))
     raise HeaderUnreadable(f"more than {MAX_ELEMENTS} elements stand before the pixels")
+
+
+def items_of(sequence: bytes, encoding: Encoding) -> Iterator[bytes]:
+    """Yield the items of a sequence, whose value this is, or the beginning of it: those that are whole (PS3.5 7.5)."""
+    walk = _Walk(_Window(lambda offset, length: sequence[offset : offset + length]), encoding)
+    try:
+        while walk.position < len(sequence):
+            tag, length = walk.element()
+            if tag != _ITEM:
+                return
+            begin = end = walk.position
+            if length != _UNDEFINED:
+                end = walk.position = begin + length
+            else:
+                while (element := walk.element())[0] != _ITEM_END:
+                    walk.skip(*element)
+                    end = walk.position
+            if end > len(sequence):
+                return
+            yield sequence[begin:end]
+    except HeaderUnreadable:
+        return
 
 
 def _welcome(

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydicom.datadict import tag_for_keyword
 
 from pacs_gateway.charset import Encodings, decode_text, encodings_of
-from pacs_gateway.elements import LONG_FORM, SHORT_FORM, Encoding, Reader, encoding_of, read_elements
+from pacs_gateway.elements import LONG_FORM, SHORT_FORM, Encoding, Reader, encoding_of, items_of, read_elements
 from pacs_gateway.errors import HeaderUnreadable, UidRejected
 from storage.records import Header, InstanceUid, SeriesUid, StudyUid
 
@@ -40,6 +40,13 @@ _ASCII: Final = ("ascii",)
 
 _REMEMBERED: Final = 64
 """Series whose common attributes need not be decoded again; with the longest values, some MB."""
+
+
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise LookupError(keyword)
+    return int(tag)
 
 
 # ------------------------------------------------------------------------------------- from attribute to field
@@ -81,6 +88,28 @@ def _vector(count: int) -> Callable[[bytes, Encodings, Encoding], tuple[float, .
     return read
 
 
+def _in_items(keyword: str) -> Callable[[bytes, Encodings, Encoding], str | None]:
+    """Read an attribute of a sequence's items, as a multiple value: place by place, empty where an item has none."""
+    wanted = frozenset({_tag(keyword)})
+
+    def read(value: bytes, encodings: Encodings, encoding: Encoding) -> str | None:
+        told = [_in_item(item, wanted, encodings, encoding) for item in items_of(value, encoding)]
+        return "\\".join(told)[:MAX_TEXT] if any(told) else None
+
+    return read
+
+
+def _in_item(item: bytes, wanted: frozenset[int], encodings: Encodings, encoding: Encoding) -> str:
+    written = Encoding.EXPLICIT_LITTLE if encoding.deflated else encoding
+    try:
+        found = read_elements(
+            lambda offset, length: item[offset : offset + length], written, wanted, max(wanted), MAX_VALUE_BYTES
+        )
+    except HeaderUnreadable:
+        return ""
+    return (_text(b"".join(found.values()), encodings, encoding) or "").replace("\\", " ")
+
+
 _FIELDS: Final = (
     ("ImageType", "image_type", _texts),
     ("StudyDate", "study_date", _plain),
@@ -107,19 +136,17 @@ _FIELDS: Final = (
     ("NumberOfFrames", "number_of_frames", _integer),
     ("Rows", "rows", _unsigned),
     ("Columns", "columns", _unsigned),
+    ("BitsAllocated", "bits_allocated", _unsigned),
+    ("PerformedProcedureStepStartDate", "pps_start_date", _plain),
+    ("PerformedProcedureStepStartTime", "pps_start_time", _plain),
+    ("RequestAttributesSequence", "scheduled_procedure_step_ids", _in_items("ScheduledProcedureStepID")),
+    ("RequestAttributesSequence", "requested_procedure_ids", _in_items("RequestedProcedureID")),
     ("RequestedProcedurePriority", "requested_procedure_priority", _plain),
     ("RequestPriority", "request_priority", _plain),
 )
 """keyword, field of `Header`, how its value is read."""
 
 _UIDS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-
-
-def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise LookupError(keyword)
-    return int(tag)
 
 
 _CHARSET_TAG: Final = _tag("SpecificCharacterSet")

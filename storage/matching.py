@@ -164,6 +164,19 @@ def _uids(column: sa.Column[Any]) -> Rule:
     return condition
 
 
+def _among(column: sa.Column[Any]) -> Rule:
+    """Match one value of several that a column holds; a wildcard may reach from one value into the next."""
+
+    def condition(value: str, tx: Transaction) -> Condition | None:
+        if is_universal(value):
+            return None
+        wanted = _pattern(value).text
+        forms = (f"{lead}{wanted}{rest}" for lead in ("", "*\\") for rest in ("", "\\*"))
+        return sa.or_(*(Pattern(form).on(column, tx.dialect.name) for form in forms))
+
+    return condition
+
+
 _DATE = re.compile(r"\d{8}", re.ASCII)
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", re.ASCII)
 _LAST_TIME = "235959.999999"
@@ -257,6 +270,13 @@ KEYS: Final[Mapping[str, tuple[Level, Rule]]] = {
     "ProtocolName": (Level.SERIES, _text(_series.c.protocol_name)),
     "Manufacturer": (Level.SERIES, _text(_series.c.manufacturer)),
     "StationName": (Level.SERIES, _text(_series.c.station_name)),
+    "PerformedProcedureStepStartDate": (Level.SERIES, _range(_series.c.pps_start_date, _DATE)),
+    "PerformedProcedureStepStartTime": (Level.SERIES, _range(_series.c.pps_start_time, _TIME, _LAST_TIME)),
+    "RequestAttributesSequence.ScheduledProcedureStepID": (
+        Level.SERIES,
+        _among(_series.c.scheduled_procedure_step_ids),
+    ),
+    "RequestAttributesSequence.RequestedProcedureID": (Level.SERIES, _among(_series.c.requested_procedure_ids)),
     "NumberOfSeriesRelatedInstances": (Level.SERIES, _number(_series.c.instance_count)),
     "SOPInstanceUID": (Level.INSTANCE, _uids(_instances.c.sop_instance_uid)),
     "SOPClassUID": (Level.INSTANCE, _uids(_instances.c.sop_class_uid)),
@@ -264,6 +284,7 @@ KEYS: Final[Mapping[str, tuple[Level, Rule]]] = {
     "Rows": (Level.INSTANCE, _number(_instances.c["rows"])),
     "Columns": (Level.INSTANCE, _number(_instances.c["columns"])),
     "NumberOfFrames": (Level.INSTANCE, _number(_instances.c.number_of_frames)),
+    "BitsAllocated": (Level.INSTANCE, _number(_instances.c.bits_allocated)),
 }
 """keyword -> the level it belongs to, and how it matches."""
 

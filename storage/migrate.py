@@ -13,7 +13,7 @@ from storage.errors import Misconfigured
 if TYPE_CHECKING:
     from storage.database import Database, Transaction
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest file in `storage/migrations/versions`."""
 
 _LOCK = 0x0052_4F49_4D49

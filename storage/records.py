@@ -168,12 +168,18 @@ class Header:
     protocol_name: str | None = None
     manufacturer: str | None = None
     station_name: str | None = None
+    pps_start_date: str | None = None
+    pps_start_time: str | None = None
+    scheduled_procedure_step_ids: str | None = None
+    """Of the items of (0040,0275) Request Attributes Sequence, as a multiple value; place by place with the next."""
+    requested_procedure_ids: str | None = None
 
     instance_number: int | None = None
     image_type: tuple[str, ...] = ()
     rows: int | None = None
     columns: int | None = None
     number_of_frames: int | None = None
+    bits_allocated: int | None = None
     image_position_patient: tuple[float, float, float] | None = None
     image_orientation_patient: tuple[float, float, float, float, float, float] | None = None
 
@@ -250,6 +256,7 @@ class InstanceRecord:
     rows: int | None
     columns: int | None
     number_of_frames: int | None
+    bits_allocated: int | None
     image_position_patient: tuple[float, ...] | None
     image_orientation_patient: tuple[float, ...] | None
     revision: int
@@ -447,6 +454,10 @@ class SeriesRecord:
     protocol_name: str | None
     manufacturer: str | None
     station_name: str | None
+    pps_start_date: str | None
+    pps_start_time: str | None
+    scheduled_procedure_step_ids: str | None
+    requested_procedure_ids: str | None
     instance_count: int
     made_here: bool = False
     """Holds what we wrote of a result ourselves, and nothing that was received."""

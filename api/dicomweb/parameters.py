@@ -38,7 +38,7 @@ def _placeholder(keyword: str) -> str:
 
 def _schema(keyword: str) -> dict[str, Any]:
     """Return the values that a key takes; some of them match nothing."""
-    tag = tag_for_keyword(keyword)
+    tag = tag_for_keyword(keyword.rpartition(".")[2])
     if tag is None:
         raise LookupError(keyword)
     return {"type": "string", "pattern": _PATTERNS.get(dictionary_VR(tag), _WORD)}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from itertools import zip_longest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from api.dicomweb import media
 from api.dicomweb.described import answers
 from api.dicomweb.forms import FORMS, give_at_once
 from api.dicomweb.kept import leaves_as
-from api.dicomweb.model import DataSet, name_groups, place_of
+from api.dicomweb.model import DataSet, element, name_groups, place_of
 from api.dicomweb.parameters import search_parameters
 from api.errors import ParameterRejected, SearchTooBroad
 from api.uids import SeriesPath, StudyPath
@@ -26,7 +27,7 @@ from storage.search import Level, Match
 
 if TYPE_CHECKING:
     from storage.database import Transaction
-    from storage.records import SeriesUid, StudyUid
+    from storage.records import SeriesRecord, SeriesUid, StudyUid
 
 router = APIRouter(tags=["dicomweb"], default_response_class=Response)
 
@@ -356,7 +357,7 @@ class Answers:
         made: DataSet = {}
         for tag, vr, empty, read in self._places:
             value = url if read is _retrieve_url else read(record)
-            if value is None or value in {"", ()}:
+            if not value and value != 0:
                 if read not in _NEVER_EMPTY:
                     made[tag] = empty
             elif vr == "PN":
@@ -384,6 +385,18 @@ def _always(value: object) -> _Read:
 
 def _modalities(row: Sequence[Any]) -> tuple[str, ...]:
     return tuple(filter(None, row[_MODALITIES].split("\\")))
+
+
+def _requests(one: SeriesRecord) -> tuple[DataSet, ...]:
+    """Return the items of a series' Request Attributes Sequence."""
+    steps, procedures = (
+        (ids or "").split("\\") for ids in (one.scheduled_procedure_step_ids, one.requested_procedure_ids)
+    )
+    return tuple(
+        dict([element("ScheduledProcedureStepID", step), element("RequestedProcedureID", procedure)])
+        for step, procedure in zip_longest(steps, procedures, fillvalue="")
+        if step or procedure
+    )
 
 
 _MODALITIES: Final = search.FACTS.index("modalities")
@@ -427,9 +440,9 @@ _SERIES: Final = Answers(
         "SeriesInstanceUID": _field("series_instance_uid"),
         "SeriesNumber": _field("series_number"),
         "NumberOfSeriesRelatedInstances": _field("instance_count"),
-        "PerformedProcedureStepStartDate": _always(None),
-        "PerformedProcedureStepStartTime": _always(None),
-        "RequestAttributesSequence": _always(None),
+        "PerformedProcedureStepStartDate": _field("pps_start_date"),
+        "PerformedProcedureStepStartTime": _field("pps_start_time"),
+        "RequestAttributesSequence": _requests,
         "RetrieveURL": _retrieve_url,
     }
 )
@@ -448,7 +461,7 @@ _INSTANCE: Final = Answers(
         "NumberOfFrames": _field("number_of_frames"),
         "Rows": _field("rows"),
         "Columns": _field("columns"),
-        "BitsAllocated": _always(None),
+        "BitsAllocated": _field("bits_allocated"),
         "AvailableTransferSyntaxUID": leaves_as,
         "RetrieveURL": _retrieve_url,
     }

@@ -68,6 +68,10 @@ _SERIES_FACTS = (
     "protocol_name",
     "manufacturer",
     "station_name",
+    "pps_start_date",
+    "pps_start_time",
+    "scheduled_procedure_step_ids",
+    "requested_procedure_ids",
 )
 
 
@@ -240,6 +244,7 @@ def _instance_row(arrival: Arrival, study_pk: int, series_pk: int, revision: int
         "rows": header.rows,
         "columns": header.columns,
         "number_of_frames": header.number_of_frames,
+        "bits_allocated": header.bits_allocated,
         "image_position_patient": _numbers(header.image_position_patient),
         "image_orientation_patient": _numbers(header.image_orientation_patient),
         "revision": revision,

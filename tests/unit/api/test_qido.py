@@ -79,6 +79,63 @@ def test_series_and_instances_are_searched_below_their_study(client: TestClient,
         assert found[0]["00081190"]["Value"] == [f"{ROOT}/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1"]
 
 
+@pytest.fixture
+def requested(archive: Archive) -> None:
+    """Two series: one of two requests, started at half past eight, one of none."""
+    told = {
+        "pps_start_date": "20260301",
+        "pps_start_time": "083000",
+        "scheduled_procedure_step_ids": "SPS1\\SPS22",
+        "requested_procedure_ids": "RP1\\",
+    }
+    builders.keep(archive, builders.header(1, bits_allocated=16, **told))
+    other = {"series_instance_uid": "2.25.1.2", "sop_instance_uid": "2.25.1.2.1"}
+    builders.keep(archive, builders.header(2, pps_start_date="20260302", **other))
+
+
+def test_a_series_tells_its_step_and_its_requests_and_an_instance_its_bits(
+    client: TestClient, requested: None
+) -> None:  # W-47
+    first, second = answer(client, "/studies/2.25.1/series")
+    assert first["00400244"]["Value"] == ["20260301"]
+    assert first["00400245"]["Value"] == ["083000"]
+    assert first["00400275"] == {
+        "vr": "SQ",
+        "Value": [
+            {"00400009": {"vr": "SH", "Value": ["SPS1"]}, "00401001": {"vr": "SH", "Value": ["RP1"]}},
+            {"00400009": {"vr": "SH", "Value": ["SPS22"]}, "00401001": {"vr": "SH"}},
+        ],
+    }
+    assert second["00400275"] == {"vr": "SQ"}
+    bits = [one["00280100"] for one in answer(client, "/studies/2.25.1/instances")]
+    assert bits == [{"vr": "US", "Value": [16]}, {"vr": "US"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1", ["2.25.1.1"]),
+        ("00400275.00400009=SPS22", ["2.25.1.1"]),
+        ("00400275.00400009=SPS2", []),
+        ("00400275.00400009=SPS2*", ["2.25.1.1"]),
+        ("00400275.00400009=*2?", ["2.25.1.1"]),
+        ("00400275.00400009=", ["2.25.1.1", "2.25.1.2"]),
+        ("RequestAttributesSequence.RequestedProcedureID=RP1", ["2.25.1.1"]),
+        ("00400275.00401001=RP", []),
+        ("PerformedProcedureStepStartDate=20260302-", ["2.25.1.2"]),
+        ("00400244=20260301-20260302", ["2.25.1.1", "2.25.1.2"]),
+        ("PerformedProcedureStepStartTime=0830", ["2.25.1.1"]),
+        ("00400245=09-", []),
+    ],
+)
+def test_series_are_found_by_their_step_and_their_requests(
+    client: TestClient, requested: None, query: str, found: list[str]
+) -> None:  # W-40, W-41
+    response = client.get(f"/dicom-web/series?{query}")
+    assert [one["0020000E"]["Value"][0] for one in (response.json() if response.content else [])] == found
+    assert "warning" not in response.headers
+
+
 @pytest.mark.parametrize(
     "query",
     [

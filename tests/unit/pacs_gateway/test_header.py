@@ -92,7 +92,9 @@ def test_header_longer_than_the_head_is_read_on() -> None:
 
 
 FIELDS = {"ImageType": "image_type"} | {
-    keyword: name for keyword, name, _ in header_module._FIELDS if keyword != "ImageType"
+    keyword: name
+    for keyword, name, _ in header_module._FIELDS
+    if keyword not in {"ImageType", "RequestAttributesSequence"}
 }
 
 
@@ -109,6 +111,13 @@ def _by_pydicom(dataset: pydicom.Dataset, syntax: str) -> dict[str, object]:
             values[name] = tuple(map(str.strip, many)) if name == "image_type" else tuple(map(float, many)) or None
         else:
             values[name] = int(value) if isinstance(value, int) else str(value).strip()
+    asked = dataset.get("RequestAttributesSequence") or []
+    for keyword, name in {
+        "ScheduledProcedureStepID": "scheduled_procedure_step_ids",
+        "RequestedProcedureID": "requested_procedure_ids",
+    }.items():
+        told = [str(item.get(keyword) or "").strip() for item in asked]
+        values[name] = "\\".join(told) if any(told) else None
     return values
 
 
@@ -301,3 +310,67 @@ def test_bytes_of_one_series_are_read_anew_under_another_character_set() -> None
     as_latin = data_set({"SpecificCharacterSet": b"ISO_IR 100", "PatientName": raw + b" " * (len(raw) % 2)})
     assert [read(as_utf8).patient_name, read(as_utf8).patient_name] == [name, name]
     assert read(as_latin).patient_name not in {None, name}
+
+
+# ------------------------------------------------------------------------------------------------------- requests
+def _requests(*items: dict[str, bytes], explicit: bool, order: str, undefined: bool) -> bytes:
+    """Write (0040,0275) Request Attributes Sequence, before which and after which are other attributes."""
+
+    def tag(group: int, number: int, length: int) -> bytes:
+        return struct.pack(f"{order}HHI", group, number, 0xFFFFFFFF if undefined else length)
+
+    written = b""
+    for item in items:
+        content = b"".join(element(name, value, explicit=explicit, order=order) for name, value in item.items())
+        written += tag(0xFFFE, 0xE000, len(content)) + content
+        written += struct.pack(f"{order}HHI", 0xFFFE, 0xE00D, 0) if undefined else b""
+    written += struct.pack(f"{order}HHI", 0xFFFE, 0xE0DD, 0) if undefined else b""
+    if not explicit:
+        return tag(0x0040, 0x0275, len(written)) + written
+    length = 0xFFFFFFFF if undefined else len(written)
+    return struct.pack(f"{order}HH2sHI", 0x0040, 0x0275, b"SQ", 0, length) + written
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize(
+    ("syntax", "explicit", "order"), [(EXPLICIT, True, "<"), (IMPLICIT, False, "<"), (BIG, True, ">")]
+)
+def test_the_requests_of_a_series_are_read_place_by_place(
+    syntax: str, explicit: bool, order: str, undefined: bool
+) -> None:
+    inner = {"ScheduledProcedureStepDescription": "sọ".encode()}
+    asked = _requests(
+        {**inner, "ScheduledProcedureStepID": b"SPS1", "RequestedProcedureID": b"RP1"},
+        inner,
+        {"RequestedProcedureID": "RP\\Đ".encode()},
+        explicit=explicit,
+        order=order,
+        undefined=undefined,
+    )
+    sizes = {"Rows": struct.pack(f"{order}H", 4), "Columns": struct.pack(f"{order}H", 2)}
+    started = {"PerformedProcedureStepStartDate": b"20260102", "PerformedProcedureStepStartTime": b"0830"}
+    bits = {"BitsAllocated": struct.pack(f"{order}H", 16)}
+    whole = data_set({**sizes, **started, **bits}, explicit=explicit, order=order)
+    cut = whole.index(element("PixelData", bytes(16), explicit=explicit, order=order))
+    found = read(whole[:cut] + asked + whole[cut:], syntax)
+    assert found == replace(
+        CT,
+        transfer_syntax_uid=syntax,
+        pps_start_date="20260102",
+        pps_start_time="0830",
+        bits_allocated=16,
+        scheduled_procedure_step_ids="SPS1\\\\",
+        requested_procedure_ids="RP1\\\\RP Đ",
+    )
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_of_requests_that_are_cut_the_whole_ones_count(undefined: bool) -> None:
+    items = [{"ScheduledProcedureStepID": b"SPS%04d" % number} for number in range(1000)]
+    asked = _requests(*items, explicit=True, order="<", undefined=undefined)
+    whole = data_set()
+    cut = whole.index(element("PixelData", bytes(16)))
+    told = read(whole[:cut] + asked + whole[cut:]).scheduled_procedure_step_ids
+    assert told is not None
+    assert told.startswith("SPS0000\\SPS0001\\")
+    assert len(told) == header_module.MAX_TEXT
