@@ -82,6 +82,10 @@ def test_a_row_tells_everything_of_its_study(client: TestClient, scene: Scene) -
                 "protocol_name": None,
                 "manufacturer": None,
                 "station_name": None,
+                "pps_start_date": None,
+                "pps_start_time": None,
+                "scheduled_procedure_step_ids": None,
+                "requested_procedure_ids": None,
                 "instance_count": 2,
                 "made_here": False,
             }
