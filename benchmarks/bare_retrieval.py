@@ -33,6 +33,10 @@ class BareRetrieval(Peer):
         """Run this module."""
         return [sys.executable, "-m", "benchmarks.bare_retrieval", str(folder), str(self.http_port)]
 
+    def environment(self, folder: Path) -> dict[str, str]:  # noqa: ARG002 - the peers' common form
+        """Say where this module is: benchmarks are not installed."""
+        return {"PYTHONPATH": str(Path(__file__).parents[1])}
+
     def ask(self) -> None:
         """Return once it answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
