@@ -86,7 +86,7 @@ class Opened:
 @pytest.fixture(params=RELEASES, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def unpacked(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path)  # noqa: S202 - ours
+        archive.extractall(tmp_path)
     return tmp_path
 
 
