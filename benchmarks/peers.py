@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -21,7 +21,7 @@ from benchmarks.corpora import Corpus
 from benchmarks.sampler import Sampler
 from benchmarks.sender import VERIFICATION, Association, Part10, map_file
 from tests.servers.dcmtk import NO_DELAY, dcmtk
-from tests.servers.process import Program, Server, free_port
+from tests.servers.process import Program, Server, ServerError, free_port
 
 
 class MissingError(RuntimeError):
@@ -101,7 +101,8 @@ class Peer(Contestant):
                 is_ready=self.ask,
                 env=NO_DELAY | self.environment(folder),  # Orthanc is built on DCMTK too
             )
-            server = stack.enter_context(Server(program, ""))
+            server = Server(program, "").start()
+            stack.callback(_end, server)
             self.check_running(folder, server.pid)
             yield [server.pid, *behind]
 
@@ -151,6 +152,12 @@ class Peer(Contestant):
         association = Association(self.dicom_port, self.aet, [VERIFICATION])
         association.echo()
         association.release()
+
+
+def _end(server: Server) -> None:
+    """End a server; one that does not come to its end is killed by then, and what was measured stands."""
+    with suppress(ServerError):
+        server.stop()
 
 
 class Storescp(Peer):
