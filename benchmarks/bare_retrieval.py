@@ -18,7 +18,7 @@ from pathlib import Path
 from xxhash import xxh3_128
 
 from benchmarks.corpora import Corpus
-from benchmarks.peers import Peer
+from benchmarks.peers import MissingError, Peer
 
 _PIECE = 1024 * 1024
 
@@ -52,12 +52,12 @@ class BareRetrieval(Peer):
                 shutil.copyfile(path, folder / uid / f"{number:06d}")
 
     def stored(self, folder: Path, corpus: Corpus) -> set[str]:
-        """Know nothing of instances."""
-        raise NotImplementedError
+        """Know nothing of instances: of the floor nobody asks for one."""
+        raise MissingError(f"{self.name} holds files, and knows no instance")
 
     def data_set(self, folder: Path, uid: str) -> bytes | memoryview:
-        """Know nothing of instances."""
-        raise NotImplementedError
+        """Know nothing of instances: of the floor nobody asks for one."""
+        raise MissingError(f"{self.name} holds files, and knows no instance")
 
 
 class _Answering(BaseHTTPRequestHandler):
