@@ -51,11 +51,11 @@ class BareRetrieval(Peer):
             for number, path in enumerate(files):
                 shutil.copyfile(path, folder / uid / f"{number:06d}")
 
-    def stored(self, folder: Path, corpus: Corpus) -> set[str]:
+    def stored(self, folder: Path, corpus: Corpus) -> set[str]:  # noqa: ARG002 - the peers' common form
         """Know nothing of instances: of the floor nobody asks for one."""
         raise MissingError(f"{self.name} holds files, and knows no instance")
 
-    def data_set(self, folder: Path, uid: str) -> bytes | memoryview:
+    def data_set(self, folder: Path, uid: str) -> bytes | memoryview:  # noqa: ARG002 - the peers' common form
         """Know nothing of instances: of the floor nobody asks for one."""
         raise MissingError(f"{self.name} holds files, and knows no instance")
 
