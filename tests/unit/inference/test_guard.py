@@ -32,7 +32,8 @@ def kept(tmp_path: Path, clock: Clock) -> Archive:
 def events(kept: Archive) -> list[tuple[str, Any]]:
     with kept.database.read() as tx:
         told = [(each.kind, dict(each.detail)) for each in changes.since(tx, 0) if each.kind.startswith("flag-rate")]
-        audited = tx.execute(sa.select(schema.audit).where(schema.audit.c.action.like("flag-rate%")))
+        lines = sa.select(schema.audit).where(schema.audit.c.action.like("flag-rate%"))
+        audited = tx.execute(lines.order_by(schema.audit.c.seq))
         assert [(line.action, line.detail) for line in audited] == told
     return told
 

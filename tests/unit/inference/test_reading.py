@@ -67,7 +67,8 @@ def kinds(kept: Archive) -> list[str]:
 
 def acts(kept: Archive) -> list[tuple[Any, ...]]:
     with kept.database.read() as tx:
-        return [tuple(row) for row in tx.execute(sa.select(schema.audit.c.action, schema.audit.c.actor))]
+        lines = sa.select(schema.audit.c.action, schema.audit.c.actor).order_by(schema.audit.c.seq)
+        return [tuple(row) for row in tx.execute(lines)]
 
 
 def late_image(kept: Archive, clock: Clock, uid: StudyUid) -> None:

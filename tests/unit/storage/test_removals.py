@@ -277,7 +277,7 @@ def test_a_removed_study_leaves_a_tombstone_and_nothing_else(kept: Archive, cloc
     with kept.database.read() as tx:
         assert not studies.exists(tx, STUDY)
         assert studies.exists(tx, StudyUid("2.25.9"))
-        audited = tx.execute(sa.select(schema.audit)).all()
+        audited = tx.execute(sa.select(schema.audit).order_by(schema.audit.c.seq)).all()
     audited_of = [(row.actor, row.action, row.subject) for row in audited]
     assert audited_of == [("dimse", "quarantined", "2.25.1.1.1"), ("anna", "removed", STUDY)]
     with pytest.raises(CatalogueUnknown):
