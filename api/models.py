@@ -93,7 +93,7 @@ def one_model(context: Context, model: ModelPath) -> Response:
 
 
 @router.api_route("/models/{model}/report", methods=["GET", "HEAD"])
-def report(context: Context, model: ModelPath, weeks: Annotated[int, Query(ge=1, le=104)] = 8) -> Response:
+def model_report(context: Context, model: ModelPath, weeks: Annotated[int, Query(ge=1, le=104)] = 8) -> Response:
     """Return what a model did week by week on each scanner, and whether its scores or its input drifted."""
     card, now = _card(context, model), context.clock()
     since = now - max(timedelta(weeks=weeks), monitoring.WINDOW + monitoring.BASE)

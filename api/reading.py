@@ -43,7 +43,7 @@ def close_study(context: Context, study: StudyPath, told: Actor) -> Response:
 
 
 @router.put("/{study}/reported", responses=refused(409))
-def report(context: Context, study: StudyPath, told: Report) -> Response:
+def report_study(context: Context, study: StudyPath, told: Report) -> Response:
     """Note that the study was read: it leaves the list until other images come; return its entry."""
     with context.archive.database.write() as tx:
         reading.report(tx, study, by=told.by, now=context.clock(), revision=told.revision)

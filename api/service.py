@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from api import (
@@ -54,6 +56,32 @@ from api.dicomweb import (
 from api.document import Document
 from api.guard import Guard
 
+_DICOMWEB: Final = (qido, frames, wado, metadata, bulk, rendered, uri, stow, removal, ups, channels, capabilities)
+_ROI: Final = (
+    worklist,
+    reading,
+    results,
+    times,
+    health,
+    metrics,
+    hidden,
+    identity,
+    integrity,
+    quarantine,
+    priorities,
+    targets,
+    reruns,
+    feedback,
+    models,
+    coverage,
+    replay,
+    expectation,
+    expectation_page,
+    page,
+    targets_page,
+    models_page,
+)
+
 
 def create_app(context: ApiContext) -> FastAPI:
     """Return the ASGI application that serves `context`."""
@@ -64,39 +92,18 @@ def create_app(context: ApiContext) -> FastAPI:
         docs_url=None,  # the bundled viewers load their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
     app.state.followed = metrics.Followed()
+    app.state.searches = qido.lane_for(context.archive.database)
     app.state.stow_places = CapacityLimiter(stow.AT_ONCE)
-    for module in (
-        health,
-        metrics,
-        hidden,
-        identity,
-        integrity,
-        quarantine,
-        worklist,
-        priorities,
-        reading,
-        targets,
-        results,
-        reruns,
-        feedback,
-        models,
-        times,
-        coverage,
-        replay,
-        expectation,
-        expectation_page,
-        page,
-        targets_page,
-        models_page,
-    ):
-        app.include_router(module.router)
-    for module in (capabilities, qido, wado, metadata, bulk, frames, rendered, uri, stow, removal, ups, channels):
-        app.include_router(module.router, prefix="/dicom-web")
-    app.include_router(viewer.router)  # its paths go on for ever: last
+    # The routes themselves: of an included router FastAPI lays them out at its first request, and asks router by
+    # router at every one.  What viewers ask for most comes first.
+    for module in (*_DICOMWEB, *_ROI, viewer):  # the viewer's paths go on for ever: last
+        app.router.routes.extend(module.router.routes)
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = route.name
     app.mount("/static", StaticFiles(directory=Path(str(files("web"))) / "static"), name="static")
     problems.register(app)
     ups.register(app, context)

@@ -189,15 +189,29 @@ def _range(column: sa.Column[Any], form: re.Pattern[str], filler: str = "") -> R
     def condition(value: str, _: Transaction) -> Condition | None:
         if is_universal(value):
             return None
-        first, dash, last = (part.strip() for part in value.partition("-"))
-        if not dash:
-            last = first
-        if not (first or last) or any(end and not form.fullmatch(end) for end in (first, last)):
-            raise MatchRejected("a date or time key is neither a value nor a range of values")
+        first, last = _ends(value, form)
         begin = column >= first if first else column != ""
         return sa.and_(begin, column <= last + filler[len(last) :]) if last else begin
 
     return condition
+
+
+def _ends(value: str, form: re.Pattern[str]) -> tuple[str, str]:
+    """Return the first and the last of a range, both of a single value; an open end is empty."""
+    first, dash, last = (part.strip() for part in value.partition("-"))
+    if not dash:
+        last = first
+    if not (first or last) or any(end and not form.fullmatch(end) for end in (first, last)):
+        raise MatchRejected("a date or time key is neither a value nor a range of values")
+    return first, last
+
+
+def days_of(value: str) -> tuple[str, str] | None:
+    """Return the first and the last day that a date key asks for, open ends filled up; None for universal matching."""
+    if is_universal(value):
+        return None
+    first, last = _ends(value, _DATE)
+    return first or "00000000", last or "99999999"
 
 
 def _number(column: sa.Column[Any]) -> Rule:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from storage.catalog import modalities, texts
-from storage.matching import FUZZY, KEYS, TAGS, Match, groups_of, is_universal, patterns_of, with_any, words_of
+from storage.matching import FUZZY, TAGS, Match, days_of, groups_of, is_universal, patterns_of, with_any, words_of
 from storage.names import MOST_LETTERS
 from storage.wildcards import Pattern
 
@@ -92,8 +92,8 @@ def _by_modalities(tx: Transaction, keys: _Keys, page_end: int) -> list[int] | N
     known = modalities.combinations(tx)
     if known is None:
         return None
-    date = KEYS["StudyDate"][1](keys.get("StudyDate", ""), tx)
-    return modalities.newest_with(tx, with_any(known, wanted), () if date is None else (date,), most=page_end)
+    days = days_of(keys.get("StudyDate", ""))
+    return modalities.newest_with(tx, with_any(known, wanted), days, most=page_end)
 
 
 _NARROWS: Final[Mapping[str, _Narrow]] = {

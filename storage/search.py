@@ -10,7 +10,7 @@ is looked up rather than left to the database, which guesses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 from storage import narrowing, schema
 from storage.catalog import studies as catalogue
 from storage.catalog.additions import STUDY_FACTS
-from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, supported
+from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, is_universal, supported
 from storage.statements import Statement
 from storage.wildcards import Condition
 
@@ -46,7 +46,45 @@ _studies, _series, _instances = schema.studies, schema.series, schema.instances
 FACTS: Final = ("study_instance_uid", *STUDY_FACTS, "modalities", "series_count", "instance_count")
 """What an answer tells of a study."""
 
-_FACTS = sa.select(*(_studies.c[name] for name in FACTS))
+_OUT_OF_SIGHT: Final = (
+    sa.select(_studies.c.id)
+    .where(~catalogue.IN_SIGHT, _studies.c.study_instance_uid.in_(sa.select(schema.hidden.c.study_instance_uid)))
+    .correlate(None)
+)
+"""The few studies of which every instance is hidden."""
+
+
+class _Listing:
+    """Studies in one order, and how a page of them is asked for: with ``limit`` and ``offset``."""
+
+    def __init__(
+        self, columns: sa.Select[Any], order: Sequence[sa.ColumnElement[Any]], *, in_index: Iterable[str] = ()
+    ) -> None:
+        """Take what is told of each study.  `in_index` are the keys that the index of the order knows."""
+        self.page = _paged(columns.order_by(*order))
+        self.in_index = frozenset(in_index)
+        self._all_in_sight = columns.order_by(*order).where(catalogue.IN_SIGHT)
+        seen = sa.select(_studies.c.id).where(_studies.c.id.not_in(_OUT_OF_SIGHT))
+        self._on_page = _paged(seen.order_by(*order)).correlate(None)
+
+    def far_page(self, matched: Sequence[Condition]) -> sa.Select[Any]:
+        """Return a page before which only the index is read, not the studies that are skipped."""
+        return self._all_in_sight.where(_studies.c.id.in_(self._on_page.where(*matched)))
+
+
+def _paged(ordered: sa.Select[Any]) -> sa.Select[Any]:
+    return ordered.limit(sa.bindparam("limit")).offset(sa.bindparam("offset"))
+
+
+_NEWEST_FIRST: Final = (_studies.c.study_date.desc().nulls_last(), _studies.c.id.desc())
+_BY_NAME: Final = (_studies.c.patient_name_order.nulls_last(), _studies.c.id)
+_FACTS: Final = sa.select(*(_studies.c[name] for name in FACTS))
+_NEWEST: Final = _Listing(_FACTS, _NEWEST_FIRST, in_index=["StudyDate"])
+_NEWEST_RECORDS: Final = _Listing(sa.select(_studies), _NEWEST_FIRST, in_index=["StudyDate"])
+_NAMES: Final = _Listing(_FACTS, _BY_NAME)
+
+_SHORT: Final = 200
+"""Matches that are looked for among the newest studies first, and that are read though they are skipped."""
 
 _EVERY: Final = 100_000
 """As many as are counted at most where nobody says how many."""
@@ -60,7 +98,7 @@ def studies(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: in
     MatchRejected
         A value cannot be matched with its attribute; the message never repeats it.
     """
-    return [catalogue.as_study(row) for row in _rows(tx, sa.select(_studies), matches, limit, offset)]
+    return [catalogue.as_study(row) for row in _rows(tx, _NEWEST_RECORDS, matches, limit, offset)]
 
 
 def study_rows(
@@ -70,43 +108,36 @@ def study_rows(
 
     `by_name` gives them as a Vietnamese list of patients, those without a name last.
     """
-    return _rows(tx, _FACTS, matches, limit, offset, _BY_NAME if by_name else _NEWEST_FIRST)
+    return _rows(tx, _NAMES if by_name else _NEWEST, matches, limit, offset)
 
 
-_NEWEST_FIRST = (_studies.c.study_date.desc().nulls_last(), _studies.c.id.desc())
-_BY_NAME = (_studies.c.patient_name_order.nulls_last(), _studies.c.id)
-
-
-def _rows(  # noqa: PLR0917 - one query
-    tx: Transaction,
-    columns: sa.Select[Any],
-    matches: Iterable[Match],
-    limit: int,
-    offset: int,
-    order: Sequence[sa.ColumnElement[Any]] = _NEWEST_FIRST,
+def _rows(
+    tx: Transaction, listing: _Listing, matches: Iterable[Match], limit: int, offset: int
 ) -> Sequence[sa.Row[Any]]:
     asked = list(matches)
     matched = _matched(tx, asked, Level.STUDY)
-    page = columns.order_by(*order).limit(limit).offset(offset)
-    newest_first = order is _NEWEST_FIRST
-    if newest_first and offset + limit <= _SHORT and narrowing.names_a_patient(_keys(asked)):
-        rows = _among_newest(tx, page.where(*matched))
+    where = {"limit": limit, "offset": offset}
+    keys = _keys(asked)
+    told = {keyword for keyword, value in keys.items() if not is_universal(value)}
+    if offset > _SHORT and told <= listing.in_index:
+        return tx.execute(listing.far_page(matched[1:]), where).all()
+    page = listing.page.where(*matched)
+    newest_first = listing is not _NAMES
+    if newest_first and offset + limit <= _SHORT and narrowing.names_a_patient(keys):
+        rows = _among_newest(tx, page, where)
         if len(rows) == limit:
             return rows
     few = _few(tx, asked, matched, offset + limit, newest_first=newest_first)
-    return [] if few is None else tx.execute(page.where(*few, *matched)).all()
+    return [] if few is None else tx.execute(page.where(*few) if few else page, where).all()
 
 
-def _among_newest(tx: Transaction, page: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+def _among_newest(tx: Transaction, page: sa.Select[Any], where: Mapping[str, int]) -> Sequence[sa.Row[Any]]:
     """Return a page's rows as far as they stand among the newest few thousand studies."""
     for (day,) in _LOOKED_AT.rows(tx, {}):
         if day is not None:
-            return tx.execute(page.where(_studies.c.study_date >= day)).all()
+            return tx.execute(page.where(_studies.c.study_date >= day), where).all()
     return []
 
-
-_SHORT: Final = 200
-"""Matches that are looked for among the newest studies first."""
 
 _LOOKED_AT = Statement(
     sa.select(_studies.c.study_date)

@@ -63,5 +63,9 @@ class Pattern:
 
     def matches(self, value: str) -> bool:
         """Tell whether a text of ours matches."""
-        expression = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in self._plainest)
-        return re.fullmatch(expression, value, re.DOTALL) is not None
+        return self._expression.fullmatch(value) is not None
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        parts = ({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in self._plainest)
+        return re.compile("".join(parts), re.DOTALL)

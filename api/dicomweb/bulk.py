@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media
 from api.dicomweb.described import answers
 from api.dicomweb.explicit import value_pieces
@@ -28,7 +29,7 @@ from storage.errors import CatalogueUnknown
 if TYPE_CHECKING:
     from storage.records import InstanceRecord
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 VALUES: Final = f'{media.MULTIPART}; type="{media.OCTETS}"'
 _PATH: Final = re.compile(r"([0-9A-F]{8}/\d{1,6}/)*[0-9A-F]{8}")

@@ -13,7 +13,7 @@ from api.context import Context
 from api.crossorigin import ROOT
 from api.dicomweb import media
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 WADL: Final = "application/vnd.sun.wadl+xml"
 _NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from api import problems
 from api.context import ApiContext
+from api.crossorigin import ROOT
 from api.dicomweb.titles import title_of
 from api.dicomweb.workitem_models import as_frame
 from api.errors import ChannelsBusy, ParameterRejected
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
-router = APIRouter(tags=["dicomweb"])
+router = APIRouter(prefix=ROOT, tags=["dicomweb"])
 
 MAX_OPEN: Final = 64
 """Channels of one process."""

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media
 from api.dicomweb.composed import SYNTAXES
 from api.dicomweb.described import answers
@@ -31,7 +32,7 @@ from storage.errors import CatalogueUnknown
 if TYPE_CHECKING:
     from storage.records import InstanceRecord
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 MAX_LISTED: Final = 1000
 """Frames that one request may name."""

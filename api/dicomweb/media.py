@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from api.errors import NotAcceptable
@@ -44,7 +45,7 @@ class MediaType:
         return weight(self.parameters.get("q", "1"))
 
 
-_ANYTHING: Final = MediaType(name="*/*")
+_ANYTHING: Final = "*/*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +83,7 @@ def _unquoted(value: str) -> str:
 
 def wanted(request: Request) -> list[MediaType]:
     """Return what a request accepts, the most wanted first: what ``?accept=`` names, then what the header does."""
-    return [media for named in _named(request) for media in named if media.quality > 0]
+    return [media for text in _named(request) for media in preferred(text)]
 
 
 def choose(request: Request, offers: Sequence[str]) -> Choice:
@@ -97,26 +98,28 @@ def choose(request: Request, offers: Sequence[str]) -> Choice:
     NotAcceptable
         Nothing that is accepted is offered.
     """
-    for named in _named(request):
-        choice = _chosen(named, offers)
+    for text in _named(request):
+        choice = _chosen(text, tuple(offers))
         if choice is not None:
             return choice
     raise NotAcceptable(f"this resource can be given as {', '.join(offers)}")
 
 
-def _named(request: Request) -> list[list[MediaType]]:
-    """Return the media ranges of ``?accept=``, where it is given, and of the header; the most wanted first."""
+def _named(request: Request) -> list[str]:
+    """Return the media ranges of ``?accept=``, where it is given, and of the header."""
     query, header = request.query_params.get("accept"), ", ".join(request.headers.getlist("accept"))
     # A bare plus of a query string arrives as a space, and no media type has one.
-    queried = [_ranked(_PLUS.sub("+", query))] if query else []
-    return [*queried, _ranked(header) if header else [_ANYTHING]]
+    queried = [_PLUS.sub("+", query)[:MAX_ACCEPT]] if query else []
+    return [*queried, header[:MAX_ACCEPT] or _ANYTHING]
 
 
 def _ranked(text: str) -> list[MediaType]:
     return sorted(parse(text[:MAX_ACCEPT]), key=lambda media: -media.quality)
 
 
-def _chosen(named: Sequence[MediaType], offers: Sequence[str]) -> Choice | None:
+@lru_cache(maxsize=128)  # clients are of a few kinds
+def _chosen(text: str, offers: tuple[str, ...]) -> Choice | None:
+    named = _ranked(text)
     ranks = {}
     for offer in offers:
         covering = [(_closeness(media), -rank) for rank, media in enumerate(named) if covers(media, parse(offer)[0])]
@@ -144,8 +147,7 @@ def _closeness(media: MediaType) -> int:
 
 def accepted(request: Request) -> list[MediaType]:
     """Return what the header of a request accepts, the most wanted first; no header accepts anything."""
-    text = ", ".join(request.headers.getlist("accept"))
-    return preferred(text) if text else [_ANYTHING]
+    return preferred(", ".join(request.headers.getlist("accept")) or _ANYTHING)
 
 
 def preferred(text: str) -> list[MediaType]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import compression, media, ready
 from api.dicomweb.described import answers
 from api.dicomweb.forms import FORMS, XML_PARTS, give, give_text
@@ -18,7 +19,7 @@ from api.uids import InstancePath, SeriesPath, StudyPath
 if TYPE_CHECKING:
     from storage.records import InstanceRecord, InstanceUid, SeriesUid, StudyUid
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 _METHODS: Final = ["GET", "HEAD"]
 _ANSWERS: Final = answers(*FORMS, problems=(404, 406), also={304: "Not Modified"})

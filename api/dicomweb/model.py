@@ -62,7 +62,9 @@ def place_of(keyword: str) -> tuple[str, str]:
 
 def name_groups(name: object) -> dict[str, str]:
     """Return a person name's groups, those that hold something (PS3.18 F.2.2)."""
-    return {group: part for group, part in zip(_GROUPS, str(name).split("="), strict=False) if part}
+    if "=" not in (alone := str(name)):
+        return {"Alphabetic": alone} if alone else {}
+    return {group: part for group, part in zip(_GROUPS, alone.split("="), strict=False) if part}
 
 
 # ------------------------------------------------------------------------------------------ from a data set's bytes

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
-from itertools import zip_longest
-from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request, Response
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media
+from api.dicomweb.answer_tables import INSTANCE, SERIES, STUDY
 from api.dicomweb.described import answers
 from api.dicomweb.forms import FORMS, give_at_once
-from api.dicomweb.kept import leaves_as
-from api.dicomweb.model import DataSet, element, name_groups, place_of
+from api.dicomweb.model import DataSet
 from api.dicomweb.parameters import search_parameters
 from api.errors import ParameterRejected, SearchTooBroad
+from api.lane import Lane
 from api.uids import SeriesPath, StudyPath
 from storage import search
 from storage.search import Level, Match
 
 if TYPE_CHECKING:
-    from storage.database import Transaction
-    from storage.records import SeriesRecord, SeriesUid, StudyUid
+    from storage.database import Database, Transaction
+    from storage.records import SeriesUid, StudyUid
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 _METHODS: Final = ["GET", "HEAD"]
 _ANSWERS: Final = answers(*FORMS, problems=(406,), also={204: "No match"})
@@ -74,17 +75,17 @@ class Query:
 @router.api_route(
     "/studies", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.STUDY, "/studies")
 )
-def search_studies(context: Context, request: Request) -> Response:
+async def search_studies(context: Context, request: Request) -> Response:
     """Search for studies."""
-    return _search(context, request, Level.STUDY, {})
+    return await _search(context, request, Level.STUDY, {})
 
 
 @router.api_route(
     "/series", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.SERIES, "/series")
 )
-def search_all_series(context: Context, request: Request) -> Response:
+async def search_all_series(context: Context, request: Request) -> Response:
     """Search for series of all studies."""
-    return _search(context, request, Level.SERIES, {})
+    return await _search(context, request, Level.SERIES, {})
 
 
 @router.api_route(
@@ -93,17 +94,17 @@ def search_all_series(context: Context, request: Request) -> Response:
     responses=_ANSWERS,
     openapi_extra=search_parameters(Level.SERIES, "/studies/{study}/series"),
 )
-def search_series(context: Context, request: Request, study: StudyPath) -> Response:
+async def search_series(context: Context, request: Request, study: StudyPath) -> Response:
     """Search for series of one study."""
-    return _search(context, request, Level.SERIES, {"StudyInstanceUID": study})
+    return await _search(context, request, Level.SERIES, {"StudyInstanceUID": study})
 
 
 @router.api_route(
     "/instances", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.INSTANCE, "/instances")
 )
-def search_all_instances(context: Context, request: Request) -> Response:
+async def search_all_instances(context: Context, request: Request) -> Response:
     """Search for instances of all studies."""
-    return _search(context, request, Level.INSTANCE, {})
+    return await _search(context, request, Level.INSTANCE, {})
 
 
 @router.api_route(
@@ -112,9 +113,9 @@ def search_all_instances(context: Context, request: Request) -> Response:
     responses=_ANSWERS,
     openapi_extra=search_parameters(Level.INSTANCE, "/studies/{study}/instances"),
 )
-def search_study_instances(context: Context, request: Request, study: StudyPath) -> Response:
+async def search_study_instances(context: Context, request: Request, study: StudyPath) -> Response:
     """Search for instances of one study."""
-    return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study})
+    return await _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study})
 
 
 @router.api_route(
@@ -123,12 +124,22 @@ def search_study_instances(context: Context, request: Request, study: StudyPath)
     responses=_ANSWERS,
     openapi_extra=search_parameters(Level.INSTANCE, "/studies/{study}/series/{series}/instances"),
 )
-def search_instances(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
+async def search_instances(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
     """Search for instances of one series."""
-    return _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
+    return await _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
 
 
-def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
+async def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
+    lane: Lane = request.app.state.searches
+    return await lane.run(partial(_found, context, request, level, path))
+
+
+def lane_for(database: Database) -> Lane:
+    """Return the lane of searches: SQLite works in our own threads, PostgreSQL while we wait for it."""
+    return Lane(1 if database.is_sqlite else 2)
+
+
+def _found(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
     offer = media.choose(request, FORMS).offer
     items = request.query_params.multi_items()
     by_name = _is_by_name(items, level)
@@ -279,7 +290,7 @@ def _tag(keyword: str) -> int:
 # ------------------------------------------------------------------------------------------------------ the answers
 def _studies(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     found = search.study_rows(tx, query.matches, limit=query.limit, offset=query.offset, by_name=query.by_name)
-    return [_STUDY.of(row, f"{base}/studies/{row[0]}") for row in found]
+    return [STUDY.of(row, f"{base}/studies/{row[0]}") for row in found]
 
 
 def _series(tx: Transaction, query: Query, base: str) -> list[DataSet]:
@@ -288,7 +299,7 @@ def _series(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     return [
         _joined(
             above.get(one.study_instance_uid, {}),
-            _SERIES.of(one, _url(base, one.study_instance_uid, one.series_instance_uid)),
+            SERIES.of(one, _url(base, one.study_instance_uid, one.series_instance_uid)),
         )
         for one in found
     ]
@@ -301,7 +312,7 @@ def _instances(tx: Transaction, query: Query, base: str) -> list[DataSet]:
     return [
         _joined(
             above.get(one.study_instance_uid, {}) | over.get((one.study_instance_uid, one.series_instance_uid), {}),
-            _INSTANCE.of(
+            INSTANCE.of(
                 one,
                 f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}",
             ),
@@ -319,7 +330,7 @@ def _above(tx: Transaction, query: Query, uids: set[StudyUid]) -> dict[str, Data
     if "StudyInstanceUID" in query.named or not uids:
         return {}
     match = Match(keyword="StudyInstanceUID", value="\\".join(sorted(uids)))
-    return {row[0]: _STUDY.of(row) for row in search.study_rows(tx, [match], limit=len(uids))}
+    return {row[0]: STUDY.of(row) for row in search.study_rows(tx, [match], limit=len(uids))}
 
 
 def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[tuple[StudyUid, SeriesUid], DataSet]:
@@ -329,7 +340,7 @@ def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[t
     match = Match(keyword="SeriesInstanceUID", value="\\".join(sorted(uids)))
     # The UID of a series is unique within its study only: a few more rows than UIDs may come.
     return {
-        (one.study_instance_uid, one.series_instance_uid): _SERIES.of(one)
+        (one.study_instance_uid, one.series_instance_uid): SERIES.of(one)
         for one in search.series(tx, [match], limit=2 * MAX_RESULTS)
     }
 
@@ -339,131 +350,3 @@ _SEARCHES: Final = {Level.STUDY: _studies, Level.SERIES: _series, Level.INSTANCE
 
 def _url(base: str, study: str, series: str) -> str:
     return f"{base}/studies/{study}/series/{series}"
-
-
-_Read = Callable[[Any], object]
-
-
-class Answers:
-    """How an answer of one level is made, laid out once: a page of them is made at a time."""
-
-    def __init__(self, told: Mapping[str, _Read]) -> None:
-        """Take each attribute with how it is read from a record."""
-        places = sorted((*place_of(keyword), read) for keyword, read in told.items())
-        self._places = [(tag, vr, {"vr": vr}, read) for tag, vr, read in places]
-
-    def of(self, record: object, url: str = "") -> DataSet:
-        """Return an answer, with its (0008,1190) Retrieve URL where it has one."""
-        made: DataSet = {}
-        for tag, vr, empty, read in self._places:
-            value = url if read is _retrieve_url else read(record)
-            if not value and value != 0:
-                if read not in _NEVER_EMPTY:
-                    made[tag] = empty
-            elif vr == "PN":
-                made[tag] = {"vr": vr, "Value": [name_groups(value)]}
-            else:
-                made[tag] = {"vr": vr, "Value": list(value) if isinstance(value, tuple) else [value]}
-        return made
-
-
-def _retrieve_url(_: object) -> object:
-    """Stand for the one attribute that no record holds."""
-
-
-def _field(name: str) -> _Read:
-    return attrgetter(name)
-
-
-def _column(name: str) -> _Read:
-    return itemgetter(search.FACTS.index(name))
-
-
-def _always(value: object) -> _Read:
-    return lambda _: value
-
-
-def _modalities(row: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(filter(None, row[_MODALITIES].split("\\")))
-
-
-def _requests(one: SeriesRecord) -> tuple[DataSet, ...]:
-    """Return the items of a series' Request Attributes Sequence."""
-    steps, procedures = (
-        (ids or "").split("\\") for ids in (one.scheduled_procedure_step_ids, one.requested_procedure_ids)
-    )
-    return tuple(
-        dict([element("ScheduledProcedureStepID", step), element("RequestedProcedureID", procedure)])
-        for step, procedure in zip_longest(steps, procedures, fillvalue="")
-        if step or procedure
-    )
-
-
-_MODALITIES: Final = search.FACTS.index("modalities")
-_NEVER_EMPTY: Final = frozenset({_retrieve_url, _modalities})
-"""Where no instance names a modality, Modalities in Study is left out: once empty, a viewer lists nothing at all."""
-
-_STUDY: Final = Answers(
-    {
-        "SpecificCharacterSet": _always("ISO_IR 192"),
-        "StudyDate": _column("study_date"),
-        "StudyTime": _column("study_time"),
-        "AccessionNumber": _column("accession_number"),
-        "InstanceAvailability": _always("ONLINE"),
-        "ModalitiesInStudy": _modalities,
-        "ReferringPhysicianName": _column("referring_physician_name"),
-        "TimezoneOffsetFromUTC": _always(None),
-        "StudyDescription": _column("study_description"),
-        "PatientName": _column("patient_name"),
-        "PatientID": _column("patient_id"),
-        "IssuerOfPatientID": _column("issuer_of_patient_id"),
-        "PatientBirthDate": _column("patient_birth_date"),
-        "PatientSex": _column("patient_sex"),
-        "StudyInstanceUID": _column("study_instance_uid"),
-        "StudyID": _column("study_id"),
-        "NumberOfStudyRelatedSeries": _column("series_count"),
-        "NumberOfStudyRelatedInstances": _column("instance_count"),
-        "RetrieveURL": _retrieve_url,
-    }
-)
-_SERIES: Final = Answers(
-    {
-        "SpecificCharacterSet": _always("ISO_IR 192"),
-        "TimezoneOffsetFromUTC": _always(None),
-        "Modality": _field("modality"),
-        "Manufacturer": _field("manufacturer"),
-        "StationName": _field("station_name"),
-        "SeriesDescription": _field("series_description"),
-        "BodyPartExamined": _field("body_part_examined"),
-        "ProtocolName": _field("protocol_name"),
-        "StudyInstanceUID": _field("study_instance_uid"),
-        "SeriesInstanceUID": _field("series_instance_uid"),
-        "SeriesNumber": _field("series_number"),
-        "NumberOfSeriesRelatedInstances": _field("instance_count"),
-        "PerformedProcedureStepStartDate": _field("pps_start_date"),
-        "PerformedProcedureStepStartTime": _field("pps_start_time"),
-        "RequestAttributesSequence": _requests,
-        "RetrieveURL": _retrieve_url,
-    }
-)
-_INSTANCE: Final = Answers(
-    {
-        "SpecificCharacterSet": _always("ISO_IR 192"),
-        "ImageType": _field("image_type"),
-        "SOPClassUID": _field("sop_class_uid"),
-        "SOPInstanceUID": _field("sop_instance_uid"),
-        "InstanceAvailability": _always("ONLINE"),
-        "TimezoneOffsetFromUTC": _always(None),
-        "Modality": _field("modality"),
-        "StudyInstanceUID": _field("study_instance_uid"),
-        "SeriesInstanceUID": _field("series_instance_uid"),
-        "InstanceNumber": _field("instance_number"),
-        "NumberOfFrames": _field("number_of_frames"),
-        "Rows": _field("rows"),
-        "Columns": _field("columns"),
-        "BitsAllocated": _field("bits_allocated"),
-        "AvailableTransferSyntaxUID": leaves_as,
-        "RetrieveURL": _retrieve_url,
-    }
-)
-"""PS3.18 10.6.3.3: what an answer always carries; what the catalogue does not hold goes out empty."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb.described import Responses, answers
 from api.dicomweb.kept import instances_of
 from api.uids import InstancePath, SeriesPath, StudyPath
@@ -20,7 +21,7 @@ from storage.catalog.deletions import Target
 from storage.hiding import Word
 from storage.records import Origin, Rejection
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 _GONE: Final[Responses] = {
     status: told for status, told in answers(problems=(403, 404, 410), also={204: "Hidden"}).items() if status != 200

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media
 from api.dicomweb.animation import animated
 from api.dicomweb.described import answers
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from api.dicomweb.places import Places
     from storage.records import InstanceRecord
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 MAX_VIEWPORT: Final = 4096
 """Pixels along a side of a picture that is scaled."""

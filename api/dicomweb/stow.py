@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media
 from api.dicomweb.composed import composition, named
 from api.dicomweb.described import answers
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.spool import Spool
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 AT_ONCE: Final = 16
 """Requests that are being stored; further ones wait without a thread, so that nothing else waits for them."""

@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from api import problems
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media, qido
 from api.dicomweb.channels import Channels
 from api.dicomweb.described import Responses, answers
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from storage.records import InstanceRecord
 
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 Answer = TypeVar("Answer")
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.context import Context
+from api.crossorigin import ROOT
 from api.dicomweb import media, rendered, wado
 from api.dicomweb.described import answers
 from api.dicomweb.documents import DOCUMENT_TYPES, document, types_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from imaging import Presentation, Window
     from storage.records import InstanceRecord
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 _ANSWERS: Final = answers(
     *rendered.TYPES,

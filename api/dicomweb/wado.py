@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.answers import unchanged
 from api.context import ApiContext, Context
+from api.crossorigin import ROOT
 from api.dicomweb import media
 from api.dicomweb.bulk import VALUES, all_values
 from api.dicomweb.described import answers
@@ -31,7 +32,7 @@ from storage.records import Origin
 if TYPE_CHECKING:
     from storage.records import InstanceRecord
 
-router = APIRouter(tags=["dicomweb"], default_response_class=Response)
+router = APIRouter(prefix=ROOT, tags=["dicomweb"], default_response_class=Response)
 
 _FILES: Final = f'{media.MULTIPART}; type="{media.DICOM}"'
 _METHODS: Final = ["GET", "HEAD"]

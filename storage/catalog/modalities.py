@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -27,28 +28,42 @@ def combinations(tx: Transaction) -> list[str] | None:
     return found if len(found) <= MOST else None
 
 
-def newest_with(
-    tx: Transaction, among: Sequence[str], conditions: Sequence[sa.ColumnElement[bool]], *, most: int
-) -> list[int]:
-    """Return the newest `most` studies with one of these combinations that meet `conditions` on the study date.
+def newest_with(tx: Transaction, among: Sequence[str], days: tuple[str, str] | None, *, most: int) -> list[int]:
+    """Return the newest `most` studies with one of these combinations, of the `days` from the first to the last.
 
     The index holds the studies of each combination in this order: the newest of each are read, and no more.
     """
+    if not among:
+        return []
+    values: dict[str, object] = {"most": most, **dict(zip(_names(len(among)), among, strict=True))}
+    if days is not None:
+        values["first"], values["last"] = days
+    return [row.id for row in _newest(len(among), of_days=days is not None).rows(tx, values)]
+
+
+@cache
+def _newest(combinations: int, *, of_days: bool) -> Statement:
+    date = _studies.c.study_date
+    days = (date >= sa.bindparam("first"), date <= sa.bindparam("last")) if of_days else ()
     newest = [
         sa.select(
-            sa.select(_studies.c.id, _studies.c.study_date)
-            .where(_modalities == each, *conditions)
-            .order_by(*_NEWEST_FIRST)
-            .limit(most)
-            .subquery()
+            _first(
+                sa.select(_studies.c.id, date).where(_modalities == sa.bindparam(name), *days).order_by(*_NEWEST_FIRST)
+            ).subquery()
         )
-        for each in among
+        for name in _names(combinations)
     ]
-    if not newest:
-        return []
     every = sa.union_all(*newest).subquery()
     order = (every.c.study_date.desc().nulls_last(), every.c.id.desc())
-    return [row.id for row in tx.execute(sa.select(every.c.id).order_by(*order).limit(most))]
+    return Statement(_first(sa.select(every.c.id).order_by(*order)))
+
+
+def _names(combinations: int) -> list[str]:
+    return [f"combination_{number}" for number in range(combinations)]
+
+
+def _first(ordered: sa.Select[Any]) -> sa.Select[Any]:
+    return ordered.limit(sa.bindparam("most")).offset(sa.literal_column("0"))
 
 
 _NEWEST_FIRST = (_studies.c.study_date.desc().nulls_last(), _studies.c.id.desc())
@@ -60,7 +75,7 @@ def _one_after_the_other() -> sa.Select[tuple[str]]:
     after = sa.select(sa.func.min(_modalities)).where(_modalities > first.c.value).scalar_subquery()
     every = first.union_all(sa.select(after).where(first.c.value.is_not(None)))
     known = sa.select(every.c.value).where(every.c.value.is_not(None))
-    return known.limit(sa.bindparam("most")).offset(sa.literal_column("0"))
+    return _first(known)
 
 
 _COMBINATIONS = Statement(_one_after_the_other())

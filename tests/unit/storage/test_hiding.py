@@ -110,6 +110,24 @@ def test_a_hidden_instance_is_kept_and_counted_no_more(kept: Archive, clock: Clo
     assert verify(kept).clean
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_pages_far_in_count_no_study_of_which_all_is_hidden(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch, by_name: bool
+) -> None:
+    for number in range(6):
+        fields = {"StudyInstanceUID": f"2.25.{number}", "StudyDate": f"2026010{number % 3 + 1}"}
+        take(kept, 1, SOPInstanceUID=f"2.25.{number}.1", PatientName=f"NGUYEN^{9 - number}", **fields)
+    for number in (1, 4):
+        hide(kept, study=StudyUid(f"2.25.{number}"))
+    keys = [] if by_name else [Match(keyword="StudyDate", value="20260101-20260102")]
+    with kept.database.read() as tx:
+        near = search.study_rows(tx, keys, limit=9, by_name=by_name)
+        monkeypatch.setattr(search, "_SHORT", -1)
+        far = [search.study_rows(tx, keys, limit=2, offset=offset, by_name=by_name) for offset in (0, 2, 4)]
+    assert [row for page in far for row in page] == near
+    assert len(near) == (4 if by_name else 2)
+
+
 def test_a_study_of_which_all_is_hidden_is_nowhere(kept: Archive, clock: Clock) -> None:
     take(kept, 1)
     take(kept, 2)
