@@ -13,8 +13,8 @@ from api.context import ApiContext, Context
 from api.document import refused
 from inference import targets
 from inference.errors import InquiryRejected
-from inference.expectation import HOURS_A_WEEK
 from inference.inquiry import Inquiry, finding_of, site_of, told
+from inference.site import HOURS_A_WEEK
 from storage.catalog import flow
 from storage.local_time import LOCAL_TIME
 

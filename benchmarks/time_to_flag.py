@@ -230,8 +230,8 @@ def _bare(name: str, threads: int) -> list[float]:
     from inference.selection import select  # noqa: PLC0415 - loads torch, in the process that measures it alone
     from inference.volume import load_radiograph, load_volume  # noqa: PLC0415
     from models import registry, runtime  # noqa: PLC0415
-    from models.chains import prepare  # noqa: PLC0415
     from models.network_model import NetworkModel, forward  # noqa: PLC0415
+    from models.steps import prepare  # noqa: PLC0415
 
     [case] = [each for each in (*CASES, LARGE) if each.name == name]
     runtime.use_threads(threads)

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.errors import CalculatorBusy, CalculatorLost, InferenceError
-from inference.expectation import Expectation, Site, expect
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
+
+    from inference.site import Expectation, Site
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class Calculator:
 
 # ------------------------------------------------------------------------------------------------ its own side
 def _answer(pipe: Connection, limits: Limits, question: tuple[Site, float, float, int]) -> None:
+    from inference.expectation import expect  # noqa: PLC0415 - what reckons is loaded in this process alone
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks; it kills us
     os.nice(10)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inference import priority
 from inference.errors import EnablingRefused, RemovalRefused
-from inference.triage import most_urgent
+from inference.urgency import most_urgent
 from storage.catalog import (
     deployments,
     incidents,

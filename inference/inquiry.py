@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from inference.errors import InquiryRejected, NothingToExpect
-from inference.expectation import HOURS_A_WEEK, Site, hourly_means
+from inference.site import HOURS_A_WEEK, Site, hourly_means
 from inference.targets import STANDARD, Targets
 from storage.records import OrderPriority
 

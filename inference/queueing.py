@@ -19,6 +19,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from inference.site import Waits
+
 _PHASES: Final = 60
 """Interrupting studies that the chain keeps count of; at the loads allowed, more are there less than once in 1e9."""
 
@@ -86,28 +88,6 @@ class Desk:
             raise ValueError(f"the interrupting share is from 0 to below 1, not {self.interrupting}")
         if not all(isfinite(time) and time > 0 for time in (self.diseased_min, self.other_min, self.interrupting_min)):
             raise ValueError("reading times are minutes above 0")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Waits:
-    """Mean waits in minutes: without the AI, and with it for what is flagged, not flagged, diseased and not."""
-
-    without_diseased: float
-    without_other: float
-    flagged: float
-    unflagged: float
-    diseased: float
-    other: float
-
-    @property
-    def gained(self) -> float:
-        """Minutes that the diseased wait less."""
-        return self.without_diseased - self.diseased
-
-    @property
-    def lost(self) -> float:
-        """Minutes that the others wait longer."""
-        return self.other - self.without_other
 
 
 class NoClosedForm(ValueError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from inference import triage
 from inference.errors import NotReproducible
 from inference.triage import RunRequest
+from inference.urgency import most_urgent
 from storage.catalog import inputs, results, studies
 from storage.errors import Damaged
 from storage.records import Outcome
@@ -118,7 +119,7 @@ def _at_thresholds_of(then: TriageResult, now: TriageResult) -> TriageResult:
     findings = tuple(
         replace(each, positive=each.score >= points.get(each.code, each.threshold)) for each in now.findings
     )
-    urgency = triage.most_urgent(findings)
+    urgency = most_urgent(findings)
     outcome = Outcome.NOT_FLAGGED if urgency is None else Outcome.FLAGGED
     return replace(now, findings=findings, urgency=urgency, outcome=outcome)
 

@@ -13,6 +13,7 @@ from inference.gates import check_input, check_known, check_scores, check_shortc
 from inference.marks import marks_of_pixels
 from inference.partial import consecutive, rules_for_part
 from inference.selection import Considered, Selected, reasons_of, select
+from inference.urgency import most_urgent
 from inference.volume import load_radiograph, load_volume
 from models.contract import Volume
 from storage.ports import ObjectStore
@@ -27,7 +28,6 @@ _LOAD: Mapping[str, Callable[[Selected, ObjectStore], Volume | Radiograph]] = {
     "radiograph": load_radiograph,
 }
 ITEMS_AT_ONCE: Final = 32
-_MOST_URGENT_FIRST = ("critical", "urgent", "routine")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,12 +132,6 @@ def judge(card: ModelCard, prediction: Prediction, series_instance_uid: str, *, 
         urgency=urgency,
         raises=raises,
     )
-
-
-def most_urgent(findings: Sequence[Finding]) -> str | None:
-    """Return the urgency of the most urgent positive finding, None where nothing is positive."""
-    urgencies = {finding.urgency for finding in findings if finding.positive}
-    return next((urgency for urgency in _MOST_URGENT_FIRST if urgency in urgencies), None)
 
 
 def may_raise(card: ModelCard, instances: Sequence[InstanceRecord]) -> bool:

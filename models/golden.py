@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.chains import Floats, prepare
 from models.contract import Radiograph, Volume
 from models.errors import GoldenMismatch, WeightsMissing
 from models.network_model import NetworkModel, forward
+from models.steps import Floats, prepare
 from models.weights import WEIGHTS_FOLDER
 
 if TYPE_CHECKING:

@@ -24,12 +24,13 @@ from models.cards import model_digest
 from models.chains import Chain
 from models.contract import ModelCard, TriageModel
 from models.errors import CardInvalid, ImportRefused, ModelError, ModelStays
-from models.network_model import NetworkModel
 from models.networks import NetworkSpec, build
 from models.weights import load_weights
 
 if TYPE_CHECKING:
     import torch
+
+    from models.network_model import NetworkModel
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ def assemble(written: Written, device: str, weights: Path) -> NetworkModel:
     OnnxMissing
         It is an ONNX file, and this machine cannot run any.
     """
+    from models.network_model import NetworkModel  # noqa: PLC0415 - a card is read where nothing reckons
+
     if written.network.name == "onnx":
         from models.onnx_network import open_network  # noqa: PLC0415 - loads torch
 

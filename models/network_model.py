@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.chains import Chain, Floats, Frames, prepare, reduce_scores, sigmoid
+from models.chains import Chain
 from models.contract import ModelCard, Prediction, Radiograph, Volume
+from models.steps import Floats, Frames, prepare, reduce_scores, sigmoid
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,9 @@ from rich.table import Table
 
 from api.page_texts.expectation import PARTS_OF_THE_ILL, WHO_WAITS
 from inference import targets
-from inference.expectation import Expectation, Site, expect
+from inference.expectation import expect
 from inference.inquiry import Inquiry, finding_of, site_of, told
+from inference.site import Expectation, Site
 from models import registry
 from roi.compose import open_database
 from storage.archive import utc_now

@@ -11,13 +11,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from models.chains import Floats, prepare
 from models.contract import Radiograph, Volume
 from models.reference.chest import FINDINGS, ChestScene, draw_chest, render_chest
 from models.reference.dicom import STORED_HIGH, STORED_LOW, store_grey, store_hu
 from models.reference.head import FIELD_OF_VIEW_MM, VISIBLE_MM2, HeadScene, draw_head, lesion_mm2, render_head
 from models.reference.recipes import CHEST, HEAD_CT
 from models.reference.shapes import enlarge
+from models.steps import Floats, prepare
 
 STEP_MM = 5.0
 WHOLE_HEAD_MM = (-80.0, 80.0)

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import Progress
 
-from models.chains import Floats, prepare, reduce_scores
 from models.network_model import forward
 from models.networks import small_densenet
 from models.reference.baseline import baseline_scores
@@ -42,6 +41,7 @@ from models.reference.radiographs import LABELS, read_labelled
 from models.reference.recipes import CHEST, HEAD_CT, RECIPES, Recipe
 from models.reference.statistics import auc, auc_interval, balanced_threshold
 from models.shares import share_interval
+from models.steps import Floats, prepare, reduce_scores
 from models.weights import load_weights, sha256_of, weights_path
 
 if TYPE_CHECKING:

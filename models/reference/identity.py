@@ -19,7 +19,7 @@ LIMITS = (
 )
 
 SOURCE = Source(
-    code="models/networks.py and models/chains.py of Rọi",
+    code="models/networks.py and models/steps.py of Rọi",
     code_licence="Apache-2.0",
     weights="trained by models/reference on computer-drawn phantoms",
     weights_licence="Apache-2.0",

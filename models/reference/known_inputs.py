@@ -21,7 +21,6 @@ import numpy as np
 from rich.progress import Progress
 
 from models.cards import read_known_inputs
-from models.chains import Floats, prepare
 from models.contract import KnownInputs
 from models.network_model import look
 from models.networks import small_densenet
@@ -35,6 +34,7 @@ from models.reference.recipes import CHEST, HEAD_CT, RECIPES, Recipe
 from models.reference.wrong_inputs import WRONG
 from models.runtime import use_threads
 from models.shares import share_interval
+from models.steps import Floats, prepare
 from models.weights import load_weights, sha256_of, weights_path
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import numpy as np
 import pydicom
 from pydicom.pixels.processing import apply_modality_lut
 
-from models.chains import Floats
 from models.contract import Radiograph, Volume
 from models.reference.cases import STEP_MM, chest_radiograph, head_volume, standard_positions
 from models.reference.chest import draw_chest
 from models.reference.head import draw_head
 from models.reference.radiographs import read_image, read_labelled
 from models.reference.recipes import CHEST, HEAD_CT
+from models.steps import Floats
 
 FIRST_SEED = 8_000_000
 HEADS, CHESTS, SLICES = 4, 12, 20

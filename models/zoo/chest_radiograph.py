@@ -6,9 +6,7 @@ from pathlib import Path
 
 from models.cards import model_digest, read_evidence, read_known_inputs
 from models.contract import FindingSpec, InputRules, ModelCard, TriageModel, Urgency
-from models.network_model import NetworkModel
 from models.networks import small_densenet
-from models.ood import load_known
 from models.reference.identity import LABEL_EN, LABEL_VI, LIMITS, NOT_FOR, PHANTOM_UID_ROOT, SOURCE
 from models.reference.recipes import CHEST
 from models.weights import load_weights, weights_path
@@ -58,6 +56,9 @@ CARD = ModelCard(
 
 def load(device: str, weights: Path) -> TriageModel:
     """Give the model on `device`, its weights already verified."""
+    from models.network_model import NetworkModel  # noqa: PLC0415 - a card is read where nothing reckons
+    from models.ood import load_known  # noqa: PLC0415
+
     network = small_densenet(channels=CHEST.channels, findings=len(CHEST.findings))
     load_weights(network, weights)
     known = load_known(weights_path(CHEST.name).with_name(_KNOWN.file), _KNOWN)

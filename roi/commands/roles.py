@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from roi.commands.options import Config, Data, settings_of
+from roi.lean import leave_out
 
 app = typer.Typer()
 
@@ -58,6 +59,7 @@ def gateway(
 
         serve_gateways(settings)
     else:
+        leave_out()
         from roi.roles import run_gateway
 
         run_gateway(settings, ready_fd)
@@ -75,6 +77,7 @@ def api(
     ready_fd: ReadyFd = None,
 ) -> None:
     """Run the HTTP side: worklist page, API, DICOMweb."""
+    leave_out()
     from roi.roles import run_api
 
     settings = settings_of(

@@ -21,8 +21,13 @@ def test_torch_is_loaded_by_the_model_process_alone(site: Site, tmp_path: Path) 
     site.send(files)
     site.settled(files[0].study)
     others = {"serve", "extract", "report"}
-    loaded = {role: _has_torch(process) for role, process in site.processes().items() if role not in others}
+    loaded = {role: _has(process, "libtorch") for role, process in site.processes().items() if role not in others}
     assert loaded == {"gateway": False, "api": False, "worker": False, "model": True}
+
+
+def test_only_processes_that_look_at_pixels_load_numpy(site: Site) -> None:
+    loaded = {role: _has(process, "/numpy/") for role, process in site.processes().items()}
+    assert (loaded["gateway"], loaded["api"]) == (False, False)
 
 
 def test_idle_set_up_fits_in_four_hundred_megabytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,5 +77,5 @@ def _answers(own: Site) -> bool | None:
     return True
 
 
-def _has_torch(process: psutil.Process) -> bool:
-    return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+def _has(process: psutil.Process, part: str) -> bool:
+    return part in Path(f"/proc/{process.pid}/maps").read_text()

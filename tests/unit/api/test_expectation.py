@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from api import ApiContext
-from inference.expectation import Site, expect
+from inference.expectation import expect
+from inference.site import Site
 from models import registry
 from roi.cli import app as command
 from storage import schema

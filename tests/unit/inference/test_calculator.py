@@ -9,7 +9,8 @@ import pytest
 
 from inference.calculator import Calculator, Limits
 from inference.errors import CalculatorBusy, CalculatorLost, NothingToExpect
-from inference.expectation import Site, expect
+from inference.expectation import expect
+from inference.site import Site
 
 SITE = Site(readers=1, reading_min=10, hourly=(4.8,) * 168, eligible=1, prevalence=0.1, head_start_min=220)
 LARGE = Site(readers=90, reading_min=10, hourly=(500.0,) * 168, eligible=1, prevalence=0.1, head_start_min=220)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from inference.errors import NothingToExpect
-from inference.expectation import Site, expect, found_among_all, hourly_means
+from inference.expectation import expect, found_among_all
 from inference.queueing import Detector
+from inference.site import Site, hourly_means
 from storage.catalog.flow import Ready
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

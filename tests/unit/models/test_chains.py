@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.chains import Chain, Step, prepare, reduce_scores
+from models.chains import Chain, Step
 from models.contract import Radiograph, Volume
 from models.errors import ChainInvalid
 from models.reference.recipes import CHEST, HEAD_CT
+from models.steps import prepare, reduce_scores
 
 
 def volume(voxels, spacing_mm=(5.0, 1.0, 1.0)):

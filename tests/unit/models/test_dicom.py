@@ -11,13 +11,13 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from models.chains import prepare
 from models.contract import Radiograph, Volume
 from models.reference.cases import STEP_MM, chest_radiograph, chest_sample, head_volume, standard_positions, to_bytes
 from models.reference.chest import draw_chest
 from models.reference.dicom import PHANTOM_UID_ROOT, head_ct_study, radiograph_study
 from models.reference.head import draw_head
 from models.reference.recipes import CHEST, HEAD_CT
+from models.steps import prepare
 
 
 def written(dataset):

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from models import golden, registry
-from models.chains import prepare
 from models.contract import Radiograph
 from models.errors import ImportRefused, ModelError, NetworkRefused, WeightsCorrupt
 from models.importers import contract, jail
 from models.importers.conversion import Wanted, import_model
 from models.importers.recipes import torchxrayvision
+from models.steps import prepare
 from tests.unit.models.importers import layouts
 
 torch = pytest.importorskip("torch", reason="running a network needs the extra `ai`")
