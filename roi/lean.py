@@ -8,7 +8,11 @@ it, that is 20 MB less, of 120.
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 NOT_NEEDED: Final = ("numpy", "PIL", "requests", "rich", "greenlet")
 
@@ -18,4 +22,13 @@ def leave_out() -> None:
     for name in NOT_NEEDED:
         if name in sys.modules:
             raise ImportError(f"{name} is loaded already")
-        sys.modules[name] = None  # type: ignore[assignment]  # what `import` takes for "not there"
+    sys.meta_path.insert(0, _NotInstalled())
+
+
+class _NotInstalled:
+    """Answers before those who look for modules on the disk."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        """Refuse what is left out, and know nothing of anything else."""
+        if name.partition(".")[0] in NOT_NEEDED:
+            raise ModuleNotFoundError(f"No module named {name!r} in a process that needs none", name=name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -27,3 +29,21 @@ def archive(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresS
     test_search.fill(made)
     yield made
     made.close()
+
+
+def test_a_lean_process_searches_as_any_other(archive: Archive) -> None:
+    """The driver asks for numpy where it has been loaded, which in a serving process it never is."""
+    lines = (
+        "import sys",
+        "from roi.lean import leave_out",
+        "leave_out()",
+        "from storage import search",
+        "from storage.database import Database",
+        "database = Database(sys.argv[1])",
+        'keys = [search.Match(keyword="ModalitiesInStudy", value="SR")]',
+        "with database.read() as tx:",
+        "    print([row.study_instance_uid for row in search.study_rows(tx, keys, limit=5)])",
+    )
+    words = [sys.executable, "-c", "\n".join(lines), archive.database.url]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("['1.1']\n", "")
