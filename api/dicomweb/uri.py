@@ -100,13 +100,11 @@ def retrieve(context: Context, request: Request, asked: Annotated[Asked, Query()
 
 
 def _number(asked: Asked, places: Places) -> int:
-    """Return the number of the frame to show; `ParameterRejected` as PS3.18 9.5.2.1 has it."""
+    """Return the number of the frame to show; `ParameterRejected` where there is no such frame."""
     if asked.frame_number is None:
         return places.representative
-    if places.count == 1:
-        raise ParameterRejected("frameNumber does not go with an image of a single frame")
     if int(asked.frame_number) > places.count:
-        raise ParameterRejected(f"the instance has {places.count} frames")
+        raise ParameterRejected(f"the instance has {places.count} frame{'s' if places.count > 1 else ''}")
     return int(asked.frame_number)
 
 

@@ -169,10 +169,11 @@ def test_a_frame_is_shown_by_its_number_and_else_the_middle_one(client: TestClie
     assert get(client, "frameNumber=4").status_code == 400
 
 
-def test_a_frame_number_does_not_go_with_a_single_frame(client: TestClient) -> None:
-    """PS3.18 9.5.2.1."""
+def test_an_image_of_a_single_frame_has_frame_1(client: TestClient) -> None:
     kept(client)
-    assert get(client, "frameNumber=1").status_code == 400
+    assert np.array_equal(shown(client, "frameNumber=1"), shown(client, ""))
+    refused = get(client, "frameNumber=2")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "the instance has 1 frame")
 
 
 def test_quality_is_that_of_the_jpeg(client: TestClient) -> None:
