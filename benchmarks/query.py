@@ -1,8 +1,9 @@
 """The query table: QIDO-RS beside Orthanc on the same studies, and ours on a hundred times as many.
 
 Rounds alternate between the contestants, question by question, so that a busy moment of the machine meets them all.
-Each answer is checked; a contestant that answers something else has no figure.  Percentiles are over all answers of
-all rounds.
+Before the first, each is asked every question once: what is measured is an archive at work, not one that has just been
+started.  Each answer is checked; a contestant that answers something else has no figure.  Percentiles are over all
+answers of all rounds.
 
     python -m benchmarks.query --orthanc-chroot FOLDER --work FOLDER --json result.json
     python -m benchmarks.query --parts orthanc
@@ -110,7 +111,7 @@ def measure(part: str, kind: Kind, servers: tuple[Asked, Asked], clients: int, w
         for server in servers
     ]
     times: tuple[list[float], list[float]] = ([], [])
-    wrong = ["", ""]
+    wrong = [_asked_once(server, kind) for server in servers]
     for turn in range(wish.rounds):
         for place in (0, 1) if turn % 2 == 0 else (1, 0):
             if wrong[place]:
@@ -134,6 +135,16 @@ def measure(part: str, kind: Kind, servers: tuple[Asked, Asked], clients: int, w
         at_least=_AT_LEAST[clients] if against_orthanc and has_goal else None,
         at_most=_AT_MOST if not against_orthanc and has_goal else None,
     )
+
+
+def _asked_once(server: Asked, kind: Kind) -> str:
+    """Ask every question once; return what is wrong with an answer, if anything is."""
+    questions = kind.make(server.studies)
+    try:
+        Round(port=server.port, questions=questions, clients=1, times=len(questions)).ask()
+    except WrongAnswerError as error:
+        return str(error)
+    return ""
 
 
 def _percentiles(seconds: Sequence[float]) -> tuple[float, float] | None:
