@@ -34,6 +34,7 @@ from benchmarks.ours import Roi, RoiApi
 from benchmarks.peers import MissingError, Peer
 from benchmarks.questions import KINDS, Kind
 from benchmarks.report import QUERIES, machine, write_page
+from benchmarks.sampler import await_rest
 from benchmarks.sender import SendError
 from tests.servers import postgres
 from tests.servers.process import ServerError
@@ -46,6 +47,9 @@ _TIMES = {1: 40, 8: 12}
 """Questions a client asks in a round."""
 
 _TIMES_SMALL = {1: 4, 8: 1}
+
+_REST_S = 70.0
+"""So long both have had nothing to do before they are asked: Orthanc looks at a study again a minute after it came."""
 
 _AT_LEAST = {1: 20.0, 8: 10.0}
 """How many times as fast as Orthanc, by clients."""
@@ -164,15 +168,17 @@ def beside_orthanc(wish: argparse.Namespace, scratch: Path, few: int) -> Iterato
     gateway = Roi()
     with ExitStack() as stack:
         peers: tuple[Roi | Orthanc, ...] = (gateway, orthanc)
+        pids: list[int] = []
         for peer in peers:
             folder = peer.workplace(scratch) / f"asked-{peer.aet}"
             stack.callback(shutil.rmtree, folder.parent, ignore_errors=True)  # Orthanc's lies in its own Debian
-            stack.enter_context(peer.running(folder))
+            pids += stack.enter_context(peer.running(folder))
             send_fast(peer, corpus, 4, lambda: None)
             if (held := peer.holds(folder)) != len(corpus.instances):
                 raise MissingError(f"{peer.name}: {held} of {len(corpus.instances)} instances")
         catalogue = gateway.catalogue_url(scratch / f"asked-{gateway.aet}")
         api = stack.enter_context(_asked(catalogue, scratch / "asked-api"))
+        await_rest(pids, rest_s=1 if wish.small else _REST_S)
         servers = (Asked(port=api.http_port, studies=few), Asked(port=orthanc.http_port, studies=few))
         for kind in (kind for kind in KINDS if kind.with_goal):
             for clients in _CLIENTS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,10 @@ from typing import Self
 import psutil
 
 _EVERY_S = 0.2
+
+
+_REST = 0.05
+"""Processor seconds in a second that count as nothing to do."""
 
 
 class Sampler:
@@ -61,15 +66,34 @@ class Sampler:
             self._look()
 
     def _look(self) -> None:
-        tree = self._tree()
+        tree = _with_children(self._roots)
         self.peak_bytes = max(self.peak_bytes, sum(_pss(process) for process in tree))
         self.peak_rss_bytes = max(self.peak_rss_bytes, *(_highest_rss(process) for process in tree))
 
     def _cpu_s(self) -> float:
-        return sum(_cpu_s(process) for process in self._tree())
+        return _of_all(self._roots)
 
-    def _tree(self) -> list[psutil.Process]:
-        return [process for root in self._roots for process in (root, *root.children(recursive=True))]
+
+def await_rest(pids: Sequence[int], *, rest_s: float, limit_s: float = 600) -> None:
+    """Return once processes have had nothing to do for so long; `TimeoutError` where they never rest."""
+    roots = [psutil.Process(pid) for pid in pids]
+    ends = time.monotonic() + limit_s
+    since, used = time.monotonic(), _of_all(roots)
+    while time.monotonic() - since < rest_s:
+        time.sleep(1)
+        before, used = used, _of_all(roots)
+        if used - before > _REST:
+            since = time.monotonic()
+        if time.monotonic() > ends:
+            raise TimeoutError(f"the servers did not rest for {rest_s:g} s within {limit_s:g} s")
+
+
+def _of_all(roots: Sequence[psutil.Process]) -> float:
+    return sum(_cpu_s(process) for process in _with_children(roots))
+
+
+def _with_children(roots: Sequence[psutil.Process]) -> list[psutil.Process]:
+    return [process for root in roots for process in (root, *root.children(recursive=True))]
 
 
 def _machine_s() -> tuple[float, float]:
