@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio import current_time, fail_after
 from fastapi import Response
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 
 from api import problems
 from api.connection import MAX_HEAD_BYTES
@@ -158,17 +158,16 @@ class _Answer:
 
     def __init__(self, send: Send, request_id: str, more: Mapping[str, str]) -> None:
         self._send = send
-        self._request_id = request_id
-        self._more = more
+        self._ours = {**HEADERS, **more, "X-Request-Id": request_id}
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            headers = MutableHeaders(raw=message.setdefault("headers", []))
-            for name, value in {**HEADERS, **self._more}.items():
-                headers.setdefault(name, value)
-            headers["X-Request-Id"] = self._request_id
+            raw = message.setdefault("headers", [])
+            said = {name for name, _ in raw}
+            ours = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self._ours.items())
+            raw += [(name, value) for name, value in ours if name not in said]
         await self._send(message)
 
 

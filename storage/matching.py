@@ -159,7 +159,7 @@ def _uids(column: sa.Column[Any]) -> Rule:
         listed = [uid.strip() for uid in value.split("\\")]
         if len(listed) > MAX_LISTED:
             raise MatchRejected(f"a key lists {len(listed)} UIDs, {MAX_LISTED} are taken")
-        return column.in_(listed)
+        return column == listed[0] if len(listed) == 1 else column.in_(listed)
 
     return condition
 

@@ -154,13 +154,15 @@ def series(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int
     few = _few(tx, asked, matched, offset + limit)
     if few is None:
         return []
-    query = (
-        sa.select(_studies.c.study_instance_uid, _series)
-        .join_from(_series, _studies, _studies.c.id == _series.c.study_pk)
-        .where(*few, *matched)
-        .order_by(_studies.c.id.desc(), _series.c.series_number, _series.c.id)
-    )
-    return [catalogue.as_series(row) for row in tx.execute(query.limit(limit).offset(offset))]
+    rows = tx.execute(_SERIES.where(*few, *matched), {"limit": limit, "offset": offset})
+    return [catalogue.as_series(row) for row in rows]
+
+
+_SERIES: Final = _paged(
+    sa.select(_studies.c.study_instance_uid, _series)
+    .join_from(_series, _studies, _studies.c.id == _series.c.study_pk)
+    .order_by(_studies.c.id.desc(), _series.c.series_number, _series.c.id)
+)
 
 
 def instances(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0) -> list[InstanceRecord]:
@@ -170,13 +172,16 @@ def instances(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: 
     few = _few(tx, asked, matched, offset + limit)
     if few is None:
         return []
-    query = (
-        catalogue.INSTANCES.where(*few, *matched)
-        .order_by(_studies.c.id.desc(), _series.c.series_number, _series.c.id)
-        .order_by(_instances.c.instance_number, _instances.c.id)
-    )
-    rows = tx.execute(query.limit(limit).offset(offset))
+    rows = tx.execute(_INSTANCES.where(*few, *matched), {"limit": limit, "offset": offset})
     return [catalogue.as_instance(row) for row in rows]
+
+
+_INSTANCES: Final = _paged(
+    catalogue.INSTANCES.order_by(
+        *(_studies.c.id.desc(), _series.c.series_number, _series.c.id),
+        *(_instances.c.instance_number, _instances.c.id),
+    )
+)
 
 
 def count(tx: Transaction, matches: Iterable[Match], level: Level, *, most: int | None = None) -> int:
