@@ -1,41 +1,70 @@
-"""A head CT model of the size that sites run, DenseNet121 at 224 x 224, with random weights: it is right by chance.
+"""Models of the size that sites run, DenseNet121 at 224 x 224, with random weights: right by chance, if at all.
 
-`install` writes it below a folder as another package would offer a model; put that folder on PYTHONPATH.
+`install` writes one below a folder as another package would offer a model; put that folder on PYTHONPATH.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-MODEL = "benchmark-densenet121"
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a network takes and gives, and the reference model whose card it borrows."""
+
+    like: str
+    channels: int
+    findings: int
+
+
+MODEL, CHEST_MODEL = "benchmark-densenet121", "benchmark-densenet121-chest"
+SHAPES: Mapping[str, Shape] = {
+    MODEL: Shape(like="head_ct_haemorrhage", channels=5, findings=1),
+    CHEST_MODEL: Shape(like="chest_radiograph", channels=1, findings=3),
+}
 
 _MODULE = """
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from models.cards import model_digest
 from models.chains import Chain, Step
 from models.network_model import NetworkModel
+from models.reference.recipes import BONE, BRAIN, CHEST, SUBDURAL
 from models.weights import load_weights
-from models.zoo.head_ct_haemorrhage import CARD as LIKE
 
 TOLD = json.loads((Path(__file__).parent / "weights" / "told.json").read_text())
-CHAIN = Chain(
-    before=(
-        Step(name="resample-in-plane", parameters={"size": 224, "pixel_mm": 1.0, "outside": -1024.0}),
-        Step(name="windows-with-neighbours", parameters={"windows": ((40.0, 80.0), (80.0, 200.0), (600.0, 2800.0))}),
+LIKE = import_module("models.zoo." + TOLD["like"]).CARD
+CHAINS = {
+    "volume": Chain(
+        before=(
+            Step(name="resample-in-plane", parameters={"size": 224, "pixel_mm": 1.0, "outside": -1024.0}),
+            Step(name="windows-with-neighbours", parameters={"windows": (BRAIN, SUBDURAL, BONE)}),
+        ),
+        after=(Step(name="highest-run", parameters={"count": 4}), Step(name="probability")),
     ),
-    after=(Step(name="highest-run", parameters={"count": 4}), Step(name="probability")),
+    "radiograph": Chain(
+        before=tuple(
+            Step(name="resize", parameters={"size": 224}) if step.name == "resize" else step
+            for step in CHEST.chain.before
+        ),
+        after=CHEST.chain.after,
+    ),
+}
+CHAIN = CHAINS[LIKE.input_rules.kind]
+FINDINGS = tuple(
+    replace(each, operating_point=replace(each.operating_point, threshold=0.0)) for each in LIKE.findings
 )
-POINT = replace(LIKE.findings[0].operating_point, threshold=0.0)
-FINDINGS = (replace(LIKE.findings[0], operating_point=POINT),)
 CARD = replace(
     LIKE,
     id=TOLD["id"],
@@ -43,6 +72,7 @@ CARD = replace(
     findings=FINDINGS,
     weights_sha256=TOLD["sha256"],
     weights_file="densenet121.safetensors",
+    known_inputs=None,
     expected_seconds=20.0,
 )
 
@@ -50,7 +80,7 @@ CARD = replace(
 def network():
     from monai.networks.nets import DenseNet121
 
-    return DenseNet121(spatial_dims=2, in_channels=5, out_channels=1)
+    return DenseNet121(spatial_dims=2, in_channels=TOLD["channels"], out_channels=len(FINDINGS))
 
 
 def load(device, weights):
@@ -60,8 +90,8 @@ def load(device, weights):
 """
 
 
-def install(folder: Path) -> None:
-    """Write the package below `folder`: module, weights, and the entry point by which it is found."""
+def install(folder: Path, model: str = MODEL) -> None:
+    """Write the package of a model below `folder`: module, weights, and the entry point by which it is found."""
     import torch
     from monai.networks.nets import DenseNet121
     from safetensors.torch import save_file  # noqa: PLC0415
@@ -69,12 +99,14 @@ def install(folder: Path) -> None:
     from models import golden  # noqa: PLC0415
     from models.weights import golden_beside, sha256_of  # noqa: PLC0415
 
+    shape = SHAPES[model]
     weights = folder / "weights"
     weights.mkdir(parents=True)
     torch.manual_seed(1)
-    network = DenseNet121(spatial_dims=2, in_channels=5, out_channels=1)
+    network = DenseNet121(spatial_dims=2, in_channels=shape.channels, out_channels=shape.findings)
     save_file(network.state_dict(), weights / "densenet121.safetensors")
-    told = {"id": MODEL, "sha256": sha256_of(weights / "densenet121.safetensors")}
+    digest = sha256_of(weights / "densenet121.safetensors")
+    told = {"id": model, "sha256": digest, "like": shape.like, "channels": shape.channels}
     (weights / "told.json").write_text(json.dumps(told))
     module = folder / "roi_benchmark_large.py"
     module.write_text(_MODULE)
@@ -97,4 +129,4 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 - a module of ours
 
 
 if __name__ == "__main__":
-    install(Path(sys.argv[1]))
+    install(Path(sys.argv[1]), *sys.argv[2:])

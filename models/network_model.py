@@ -123,7 +123,7 @@ def look(
         else network.register_forward_hook(lambda _, __, result: given.append(result.float()))
     )
     try:
-        with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
             found, features = [], []
             for batch in torch.from_numpy(np.ascontiguousarray(pixels)).split(items_at_once):
                 seen = batch.to(device)
