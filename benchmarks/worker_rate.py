@@ -1,11 +1,12 @@
 """How many images a second workers bring from the store to a committed result, beside the network alone.
 
 For each case an archive is filled with studies of which one model's jobs all wait; `roi worker`, one process or
-several, then empties it.  Its rate is that of the results between the first quarter, in which models load and nothing
-is warm, and the end.  Beside it stands the same network on the same device in a process of its own, in batches of 32:
-alone, its input on the device already, and with the way there and back.  The device is a GPU where there is one.
+several, then empties it.  Its rate is that of the second half of the results: in the first, models load and nothing is
+warm.  Beside it stands the same network on the same device in a process of its own, in batches of 32: alone, its input
+on the device already, and with the way there and back.  The device is a GPU where there is one.
 
     python -m benchmarks.worker_rate --workers 1 4 --json result.json
+    python -m benchmarks.worker_rate --workers 12 --times 3      # as many studies three times: for a quick machine
     python -m benchmarks.worker_rate --small                     # shows that it runs; not for quoting
 """
 
@@ -169,7 +170,7 @@ def rate_of(case: Case, workers: int, bare: Bare, data: Path, *, reports: str | 
         times = _times(archive, case)
     finally:
         archive.close()
-    ends = sorted(each["committed"] for each in times)[len(times) // 4 :]
+    ends = sorted(each["committed"] for each in times)[len(times) // 2 :]
     rate = images * (len(ends) - 1) / (ends[-1] - ends[0])
     return Rate(
         case=case.name,
@@ -283,7 +284,8 @@ def _measure_apart(case: Case, options: argparse.Namespace, scratch: Path) -> li
         subprocess.run([sys.executable, "-m", "benchmarks.large_network", str(package), case.model], check=True)
         found_in.insert(0, str(package))
     command = [sys.executable, "-m", "benchmarks.worker_rate", "--case", case.model, "--in", str(scratch)]
-    command += ["--workers", *map(str, options.workers), *(["--small"] if options.small else [])]
+    command += ["--workers", *map(str, options.workers), "--times", str(options.times)]
+    command += ["--small"] if options.small else []
     command += [] if options.reports is None else ["--reports", options.reports]
     with_path = ["env", f"PYTHONPATH={os.pathsep.join(found_in)}", *command]
     finished = subprocess.run(with_path, check=True, stdout=subprocess.PIPE, text=True)
@@ -317,6 +319,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1], help="how many at once, each in turn")
     parser.add_argument("--cases", nargs="+", default=[each.model for each in CASES], help="models")
+    parser.add_argument("--times", type=int, default=1, help="as many studies so many times")
     parser.add_argument("--reports", help="forms of reports that are made beside it; as the setting")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--small", action="store_true")
@@ -327,7 +330,7 @@ def main() -> None:
     if options.bare:
         print(json.dumps(asdict(bare(options.bare))))
         return
-    cases = [replace(each, studies=DRAWN * 2) for each in CASES] if options.small else list(CASES)
+    cases = [replace(each, studies=DRAWN * 2 if options.small else each.studies * options.times) for each in CASES]
     if options.case:
         [case] = [each for each in cases if each.model == options.case]
         print(json.dumps(list(map(asdict, measure(case, options.workers, options.scratch, reports=options.reports)))))

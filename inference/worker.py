@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -113,9 +113,9 @@ class Worker:
             if lane is self._lanes[0] and time.monotonic() >= self._sweep_at:
                 self._sweep()
                 self._sweep_at = time.monotonic() + self._pace.jobs_s
-            if not lane.is_ready() or (job := self._claim(lane)) is None:
+            if not lane.is_ready() or not (claimed := self._claim(lane)):
                 return
-            self._run_batch(lane, [job, *self._mates(lane, job)])
+            self._run_batch(lane, [*claimed, *self._mates(lane, claimed[0])])
 
     def _heard(self, _job: JobId) -> None:
         for loop in self._working:
@@ -132,17 +132,23 @@ class Worker:
         for job in spent:
             self._park(job, reason="process_died", detail="the worker died with it, again and again")
 
-    def _claim(self, lane: Lane, *, like: Job | None = None) -> Job | None:
+    def _claim(self, lane: Lane, *, most: int = 1, like: Job | None = None) -> list[Job]:
+        """Claim waiting jobs in one transaction, those due first; with `like`, of its model alone."""
+        claimed: list[Job] = []
         with self._database.write() as tx:
-            return jobs.claim(
-                tx,
-                owner=self._owner,
-                lease=timedelta(seconds=self._pace.lease_s),
-                now=self._clock(),
-                here=self._here,
-                sizes=lane.sizes,
-                like=like,
-            )
+            while len(claimed) < most and (
+                job := jobs.claim(
+                    tx,
+                    owner=self._owner,
+                    lease=timedelta(seconds=self._pace.lease_s),
+                    now=self._clock(),
+                    here=self._here,
+                    sizes=lane.sizes,
+                    like=like,
+                )
+            ):
+                claimed.append(job)
+        return claimed
 
     def _mates(self, lane: Lane, job: Job) -> list[Job]:
         """Claim what may share a forward pass with a job: other radiographs that wait for the same model.
@@ -153,9 +159,9 @@ class Worker:
         if lane.images_at_once == 1 or card is None or card.input_rules.kind != "radiograph":
             return []
         together, until = [job], time.monotonic() + self._pace.gather_s
-        while len(together) < lane.images_at_once:
-            if mate := self._claim(lane, like=job):
-                together.append(mate)
+        while (room := lane.images_at_once - len(together)) > 0:
+            if mates := self._claim(lane, most=room, like=job):
+                together += mates
             elif self._any_stat(together) or time.monotonic() > until:
                 break
             else:
@@ -176,10 +182,19 @@ class Worker:
             beat = _Beat(self._database, batch, self._owner, self._clock, self._pace)
             asked = [self._ask_for(job) for job in batch]
             came = lane.run_together(card, [request for request, _ in asked], on_beat=beat)
-            for job, (_, study), result in zip(batch, asked, came, strict=True):
-                if result is not None:
-                    alone.remove(job)
-                    self._commit_timed(job, study, result, claimed=claimed)
+            ended = [
+                _Ended(job=job, result=self._timed(result, study, claimed=claimed), state=JobState.DONE)
+                for job, (_, study), result in zip(batch, asked, came, strict=True)
+                if result is not None
+            ]
+            try:
+                self._commit(*ended)
+            except Exception:
+                extra = {"action": "batch-failed", "model": card.id, "images": len(ended)}
+                logger.exception("results of a batch cannot be written together, trying each job alone", extra=extra)
+            else:
+                for each in ended:
+                    alone.remove(each.job)
         while alone:
             self._run(lane, alone.popleft(), waiting=tuple(alone), claimed=claimed)
 
@@ -215,13 +230,13 @@ class Worker:
         except RunFailed as error:
             self._failed(job, error)
             return
-        self._commit_timed(job, study, result, claimed=claimed)
+        self._commit(_Ended(job=job, result=self._timed(result, study, claimed=claimed), state=JobState.DONE))
 
-    def _commit_timed(self, job: Job, study: StudyRecord, result: TriageResult, *, claimed: datetime) -> None:
+    def _timed(self, result: TriageResult, study: StudyRecord, *, claimed: datetime) -> TriageResult:
+        """Add to a result's times those of the stages before its run."""
         arrived = {"received_first": study.received_first, "received_last": study.received_last}
         stages = {**arrived, "complete": study.completed_at or claimed, "claimed": claimed}
-        times = {stage: at.timestamp() for stage, at in stages.items()} | dict(result.times)
-        self._commit(job, replace(result, times=times), state=JobState.DONE)
+        return replace(result, times={stage: at.timestamp() for stage, at in stages.items()} | dict(result.times))
 
     def _postpone(self, job: Job, error: ObjectsAway) -> None:
         logger.warning("run postponed", extra={"action": "run-postponed", "reason": str(error), **job.log_context()})
@@ -247,44 +262,60 @@ class Worker:
 
     def _park(self, job: Job, *, reason: str, detail: str) -> None:
         """End a job as FAILED, with a result that says so wherever results are shown."""
-        self._commit(job, TriageResult(outcome=Outcome.FAILED, reason=reason, detail=detail), state=JobState.FAILED)
+        result = TriageResult(outcome=Outcome.FAILED, reason=reason, detail=detail)
+        self._commit(_Ended(job=job, result=result, state=JobState.FAILED))
 
-    def _commit(self, job: Job, result: TriageResult, *, state: JobState) -> None:
-        """Write result, priority and study state in one transaction, unless the lease was lost meanwhile."""
-        now = self._clock()
+    def _commit(self, *ended: _Ended) -> None:
+        """Write results, priorities and study states in one transaction, but for those whose lease was lost meanwhile.
+
+        Studies come in the order of their UIDs, so that no two workers wait for each other's.
+        """
+        lines: list[_Line] = []
+        with self._database.write() as tx:
+            for each in sorted(ended, key=lambda one: one.job.study_instance_uid):
+                now = self._clock()
+                result = replace(each.result, times={**each.result.times, "committed": now.timestamp()})
+                if self._may_not(tx, each.job):
+                    continue
+                if (card := self._cards.get(each.job.model_id)) is not None:
+                    result = deployment.judged_here(tx, card, result, now=now)
+                write = self._write_provisional if each.job.provisional else self._write
+                lines.append(write(tx, replace(each, result=result), now))
+        for level, message, extra in lines:
+            logger.log(level, message, extra=extra)
+
+    def _write(self, tx: Transaction, ended: _Ended, now: datetime) -> _Line:
+        job, result = ended.job, ended.result
         uid = job.study_instance_uid
-        result = replace(result, times={**result.times, "committed": now.timestamp()})
-        if job.provisional:
-            self._commit_provisional(job, result, state=state, now=now)
-            return
-        with self._database.write() as tx:
-            if self._may_not(tx, job):
-                return
-            if (card := self._cards.get(job.model_id)) is not None:
-                result = deployment.judged_here(tx, card, result, now=now)
-            if not jobs.end(tx, job.id, owner=self._owner, state=state, reason=result.reason, now=now):
-                logger.warning("lease lost, result dropped", extra={"action": "lease-lost", **job.log_context()})
-                return
-            results.add(tx, job, result, now=now)
-            if state is JobState.FAILED:
-                jobs.note_failed(tx, job, reason=result.reason or "", now=now)
-            priority.refresh(tx, uid, now=now, cause=f"result of {job.model_id}")
-            studies.settle(tx, uid, now=now)
-        logger.info(
-            "result committed", extra={"action": "result-committed", "outcome": result.outcome, **job.log_context()}
-        )
+        if not jobs.end(tx, job.id, owner=self._owner, state=ended.state, reason=result.reason, now=now):
+            return logging.WARNING, "lease lost, result dropped", {"action": "lease-lost", **job.log_context()}
+        results.add(tx, job, result, now=now)
+        if ended.state is JobState.FAILED:
+            jobs.note_failed(tx, job, reason=result.reason or "", now=now)
+        priority.refresh(tx, uid, now=now, cause=f"result of {job.model_id}")
+        studies.settle(tx, uid, now=now)
+        told = {"action": "result-committed", "outcome": result.outcome, **job.log_context()}
+        return logging.INFO, "result committed", told
 
-    def _commit_provisional(self, job: Job, result: TriageResult, *, state: JobState, now: datetime) -> None:
-        with self._database.write() as tx:
-            if self._may_not(tx, job):
-                return
-            if (card := self._cards.get(job.model_id)) is not None:
-                result = deployment.judged_here(tx, card, result, now=now)
-            held = progressive.commit(tx, job, result, owner=self._owner, state=state, now=now)
+    def _write_provisional(self, tx: Transaction, ended: _Ended, now: datetime) -> _Line:
+        job, result = ended.job, ended.result
+        held = progressive.commit(tx, job, result, owner=self._owner, state=ended.state, now=now)
         outcome = result.outcome if held else "study complete"
-        logger.info(
-            "provisional run ended", extra={"action": "provisional-ended", "outcome": outcome, **job.log_context()}
-        )
+        told = {"action": "provisional-ended", "outcome": outcome, **job.log_context()}
+        return logging.INFO, "provisional run ended", told
+
+
+_Line = tuple[int, str, dict[str, object]]
+"""Level, message and fields of a log line, to be written once what it tells is durable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ended:
+    """A job that came to its end, and as what."""
+
+    job: Job
+    result: TriageResult
+    state: JobState
 
 
 class _Beat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,16 @@ from inference.pace import Pace
 from inference.triage import RunRequest
 from inference.worker import Worker
 from storage.archive import Archive, utc_now
-from storage.catalog import jobs, studies, worklist
+from storage.catalog import jobs, results, studies, worklist
+from storage.database import Transaction
 from storage.records import (
     InstanceUid,
+    Job,
     JobId,
     JobSize,
     OrderPriority,
     Outcome,
+    ResultId,
     SeriesUid,
     StudyUid,
     TriageResult,
@@ -238,6 +242,28 @@ def test_who_gets_no_answer_in_company_is_run_alone_and_fails_alone(kept: Archiv
     _worker(kept, process).step()
     assert process.asked == [["2.25.1", "2.25.2", "2.25.3"], ["2.25.2"]]
     assert _outcomes(kept, 1, 2, 3) == [Outcome.FLAGGED, "model_error", Outcome.FLAGGED]
+
+
+def test_results_of_a_batch_are_written_together_and_one_that_cannot_be_written_fails_alone(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added, add = [], results.add
+
+    def refuse_the_third(tx: Transaction, job: Job, result: TriageResult, *, now: datetime) -> ResultId:
+        added.append((id(tx), job.study_instance_uid))
+        if job.study_instance_uid == "2.25.3":
+            raise ValueError("cannot be written")
+        return add(tx, job, result, now=now)
+
+    monkeypatch.setattr(results, "add", refuse_the_third)
+    _make(kept, *_due_and_small(3))
+    process = Process(images_at_once=32)
+    with pytest.raises(ValueError, match="cannot be written"):
+        _worker(kept, process).step()
+    assert process.asked == [["2.25.1", "2.25.2", "2.25.3"], ["2.25.1"], ["2.25.2"], ["2.25.3"]]
+    together = {tx for tx, _ in added[:3]}
+    assert len(together) == 1
+    assert _outcomes(kept, 1, 2) == [Outcome.FLAGGED, Outcome.FLAGGED]
 
 
 @pytest.mark.parametrize("error", [RunDied(), OutOfMemory()])
