@@ -24,7 +24,7 @@ class Noting(torch.nn.Module):  # type: ignore[misc, name-defined]
 
 
 def test_a_gpu_computes_with_its_own_library_and_the_same_bits_each_time() -> None:
-    """Without cuDNN a GPU takes thirty times as long; the library's switch is off unless it is said to be on."""
+    """Without cuDNN a GPU takes many times as long; the library's switch is off unless it is said to be on."""
     network = Noting()
     look(network, np.zeros((5, 1, 4, 4), dtype=np.float32), device="cpu", items_at_once=2)
     assert network.asked == [(2, True, True, False), (2, True, True, False), (1, True, True, False)]
