@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from pynetdicom import AE, _config, evt
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import build_context
 
 from pacs_gateway.errors import Part10Rejected, SendFailed
@@ -233,20 +234,24 @@ def _associate(call: _Call, contexts: list[tuple[str, str]]) -> Any:  # noqa: AN
     # pynetdicom's switch, for the whole process: files are sent in pieces as they are, instead of decoded and encoded.
     _config.STORE_SEND_CHUNKED_DATASET = True
     entity = AE(ae_title=call.calling_aet)
-    proposed = [build_context(sop_class, syntax) for sop_class, syntax in contexts]
+    rejections: list[A_ASSOCIATE_RJ] = []  # as they arrive: where the connection closes at once, the answer may be lost
+
+    def note(event: Any) -> None:  # noqa: ANN401
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
     association = entity.associate(
         call.host,
         call.port,
-        contexts=proposed,
+        contexts=[build_context(sop_class, syntax) for sop_class, syntax in contexts],
         ae_title=call.called_aet,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _send_without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, _send_without_delay), (evt.EVT_PDU_RECV, note)],
     )
     if association.is_established:
         return association
     where = f"{call.called_aet} at {call.host} port {call.port}"
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "rejected")
+    if rejections:
+        why = _REJECTIONS.get((rejections[0].source, rejections[0].reason_diagnostic), "rejected")
         raise SendFailed(f"{where} takes no association from {call.calling_aet}: {why}")
     raise SendFailed(f"{where} cannot be reached, or does not speak DICOM")
 
