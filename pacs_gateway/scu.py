@@ -199,7 +199,8 @@ def _send_batch(call: _Call, batch: list[_Outgoing], tally: _Tally) -> None:
     left, lost = batch, 0
     while left:
         try:
-            rest = _send_over(_associate(call, sorted({file.context for file in left})), left, tally)
+            with _associated(call, sorted({file.context for file in left})) as association:
+                rest = _send_over(association, left, tally)
         except SendFailed:
             if left is batch:
                 raise
@@ -220,45 +221,65 @@ _MOST_LOST: Final = 2
 def _send_over(association: Any, files: list[_Outgoing], tally: _Tally) -> list[_Outgoing]:  # noqa: ANN401 - pynetdicom is untyped
     """Send files over one association; return those that are left where it was lost, the unanswered one first."""
     accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
-    try:
-        for number, file in enumerate(files):
-            if not _send_file(association, accepted, number % 65535 + 1, file, tally):
-                return files[number:]
-    finally:
-        if association.is_established:
-            association.release()
+    for number, file in enumerate(files):
+        if not _send_file(association, accepted, number % 65535 + 1, file, tally):
+            return files[number:]
     return []
 
 
-def _associate(call: _Call, contexts: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - pynetdicom is untyped
+@contextmanager
+def _associated(call: _Call, contexts: list[tuple[str, str]]) -> Iterator[Any]:
+    """Open an association, and release it at the end of the block where it is there still.
+
+    Raises
+    ------
+    SendFailed
+        The peer cannot be reached, or rejects it.
+    """
     # pynetdicom's switch, for the whole process: files are sent in pieces as they are, instead of decoded and encoded.
     _config.STORE_SEND_CHUNKED_DATASET = True
-    entity = AE(ae_title=call.calling_aet)
-    rejections: list[A_ASSOCIATE_RJ] = []  # as they arrive: where the connection closes at once, the answer may be lost
-
-    def note(event: Any) -> None:  # noqa: ANN401
-        if isinstance(event.pdu, A_ASSOCIATE_RJ):
-            rejections.append(event.pdu)
-
-    association = entity.associate(
+    line = _Line()
+    association = AE(ae_title=call.calling_aet).associate(
         call.host,
         call.port,
         contexts=[build_context(sop_class, syntax) for sop_class, syntax in contexts],
         ae_title=call.called_aet,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _send_without_delay), (evt.EVT_PDU_RECV, note)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, line.opened), (evt.EVT_PDU_RECV, line.received)],
     )
-    if association.is_established:
-        return association
-    where = f"{call.called_aet} at {call.host} port {call.port}"
-    if rejections:
-        why = _REJECTIONS.get((rejections[0].source, rejections[0].reason_diagnostic), "rejected")
-        raise SendFailed(f"{where} takes no association from {call.calling_aet}: {why}")
-    raise SendFailed(f"{where} cannot be reached, or does not speak DICOM")
+    try:
+        if not association.is_established:
+            where = f"{call.called_aet} at {call.host} port {call.port}"
+            if line.rejection is None:
+                raise SendFailed(f"{where} cannot be reached, or does not speak DICOM")
+            raise SendFailed(f"{where} takes no association from {call.calling_aet}: {line.rejection}")
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+        line.close()
 
 
-def _send_without_delay(event: Any) -> None:  # noqa: ANN401 - pynetdicom is untyped
-    """Switch Nagle's algorithm off: with it, a peer that acknowledges late costs 40 ms an instance."""
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+class _Line:
+    """What is seen of a connection as it happens; pynetdicom itself may miss what comes right before its end."""
+
+    def __init__(self) -> None:
+        self.rejection: str | None = None
+        self._socket: socket.socket | None = None
+
+    def opened(self, event: Any) -> None:  # noqa: ANN401 - pynetdicom is untyped
+        """Switch Nagle's algorithm off: with it, a peer that acknowledges late costs 40 ms an instance."""
+        self._socket = event.assoc.dul.socket.socket
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def received(self, event: Any) -> None:  # noqa: ANN401
+        """Note a rejection."""
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            self.rejection = _REJECTIONS.get((event.pdu.source, event.pdu.reason_diagnostic), "rejected")
+
+    def close(self) -> None:
+        """Close the socket, which pynetdicom leaves open where the peer closed first."""
+        if self._socket is not None:
+            self._socket.close()
 
 
 def _send_file(
