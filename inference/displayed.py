@@ -70,8 +70,9 @@ def displayed_radiograph(instance: InstanceRecord, objects: ObjectStore) -> Floa
 def _displayed(data_set: Dataset) -> Floats:
     stored = stored_values(data_set, stored_pixels(data_set))
     padding = is_padding(data_set, stored)
+    shades, places = _shades(stored)
     tables = [data_set.get(name) for name in ("ModalityLUTSequence", "VOILUTSequence")]
-    modality = _looked_up(stored, tables[0][0], data_set) if tables[0] else apply_rescale(stored, data_set)
+    modality = _looked_up(shades, tables[0][0], data_set) if tables[0] else apply_rescale(shades, data_set)
     if tables[1]:
         values, (low, high) = _looked_up(modality, tables[1][0], data_set), _table_range(tables[1][0])
     elif "WindowCenter" in data_set:
@@ -79,16 +80,29 @@ def _displayed(data_set: Dataset) -> Floats:
         low, high = _table_range(tables[0][0]) if tables[0] else _stored_range(data_set)
     else:
         values = np.asarray(modality, dtype=np.float32)
-        kept = values if padding is None else values[~padding]
+        kept = values[places if padding is None else places[~padding]]
         low, high = (float(np.percentile(kept, percent)) for percent in _CLIP_PERCENT) if kept.size else (0.0, 0.0)
     if high <= low:
         raise NotSuitable("flat_image")
     shown = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
     if data_set.PhotometricInterpretation == "MONOCHROME1" or data_set.get("PresentationLUTShape") == "INVERSE":
         shown = 1.0 - shown
+    pixels = np.asarray(shown, dtype=np.float32)[places]
     if padding is not None:
-        shown[padding] = 0.0
-    return np.asarray(shown, dtype=np.float32)
+        pixels[padding] = 0.0
+    return pixels
+
+
+def _shades(stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """Give the values between the lowest and the highest, and which of them each pixel has.
+
+    What a pixel is shown as depends on its value alone, and a detector of millions of pixels knows some thousands of
+    values.  Where an image has fewer pixels than that, each stands for itself.
+    """
+    low, high = int(stored.min()), int(stored.max())
+    if high - low >= stored.size:
+        return stored.reshape(-1), np.arange(stored.size).reshape(stored.shape)
+    return np.arange(low, high + 1).astype(stored.dtype), np.subtract(stored, low, dtype=np.intp)
 
 
 def _stored_range(data_set: Dataset) -> tuple[float, float]:

@@ -122,6 +122,28 @@ def test_one_anatomy_gives_one_tensor_however_it_is_stored(tmp_path: Path, how: 
     assert np.abs(shown_by(tmp_path, SAME_ANATOMY[how]()) - expected).max() <= allowance
 
 
+def enlarged(data_set: Dataset, times: int) -> Dataset:
+    """The image with each pixel so many times each way."""
+    pixels = data_set.pixel_array.repeat(times, axis=0).repeat(times, axis=1)
+    data_set.Rows, data_set.Columns = pixels.shape
+    data_set.PixelData = pixels.tobytes()
+    return data_set
+
+
+@pytest.mark.parametrize("how", [*SAME_ANATOMY, "percentiles"])
+def test_an_image_of_more_pixels_than_shades_is_shown_bit_for_bit_alike(tmp_path: Path, how: str) -> None:
+    """Its shades are displayed, not its pixels: what stands for 256 pixels apart stands for millions."""
+    make = SAME_ANATOMY.get(how, lambda: without_window(radiograph(SHADE)))
+    (tmp_path / "small").mkdir()
+    (tmp_path / "large").mkdir()
+    small, large = shown_by(tmp_path / "small", make()), shown_by(tmp_path / "large", enlarged(make(), 20))
+    assert large.shape == (320, 320)
+    if how == "percentiles":  # they lie between pixels, of which the large image has more
+        assert np.abs(large - small.repeat(20, axis=0).repeat(20, axis=1)).max() < 0.01
+    else:
+        assert np.array_equal(large, small.repeat(20, axis=0).repeat(20, axis=1))
+
+
 # ------------------------------------------------------------------------------------------------ borders
 def test_what_the_collimator_covers_is_cut_off(tmp_path: Path) -> None:
     covered = np.zeros((30, 30), dtype=np.uint16)
