@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from storage.ports import ObjectStore
     from storage.records import InstanceRecord, ResultId, ResultRecord, StudyUid, TriageResult
 
-CONDITIONS: Final = ("device", "threads", "torch", "monai", "numpy", "pydicom", "cpu", "batches")
+CONDITIONS: Final = ("device", "threads", "torch", "monai", "numpy", "pydicom", "cpu", "gpu", "batches")
 """What of a provenance the bits of a score depend on, beside model and images."""
 
 

@@ -42,13 +42,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def versions() -> Mapping[str, str]:
-    """Return the builds and the processor that the bits of a result depend on."""
+    """Return the builds and the processors that the bits of a result depend on; `gpu` is empty where there is none."""
     import monai
     import torch
 
     builds = {"torch": str(torch.__version__), "monai": str(monai.__version__)}
     readers = {name: version(name) for name in ("numpy", "pydicom")}
-    return {**builds, **readers, "cpu": f"{torch.backends.cpu.get_cpu_capability()} {_processor()}".rstrip()}
+    cpu = f"{torch.backends.cpu.get_cpu_capability()} {_processor()}".rstrip()
+    return {**builds, **readers, "cpu": cpu, "gpu": _gpu()}
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
 
 
 def _processor() -> str:

@@ -31,6 +31,7 @@ RUNTIME = {
     "numpy": "2",
     "pydicom": "3",
     "cpu": "AVX2 x",
+    "gpu": "",
 }
 
 
@@ -103,6 +104,7 @@ def test_of_a_run_that_looked_at_nothing_all_that_was_received_is_run_again_and_
         (1e-9, RUNTIME, Agreement.DIFFERS),
         (1e-9, {**RUNTIME, "threads": 2}, Agreement.WITHIN),
         (1e-9, {**RUNTIME, "cpu": "AVX512 y"}, Agreement.WITHIN),
+        (1e-9, {**RUNTIME, "gpu": "H100, CUDA 13.0, cuDNN 91002"}, Agreement.WITHIN),
         (2e-4, {**RUNTIME, "threads": 2}, Agreement.DIFFERS),
     ],
 )
