@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="no torch")
 
-from models.network_model import look
+from models.network_model import look  # noqa: E402 - after torch was asked for
 
 
 class Noting(torch.nn.Module):  # type: ignore[misc, name-defined]
