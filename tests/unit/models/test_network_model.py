@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="no torch")
+from models.network_model import look
 
-from models.network_model import look  # noqa: E402 - after torch was asked for
+torch = pytest.importorskip("torch", reason="running a network needs the extra `ai`")
 
 
 class Noting(torch.nn.Module):  # type: ignore[misc, name-defined]
