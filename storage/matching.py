@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 from storage import schema
 from storage.catalog import modalities
+from storage.conditions import Bound, Compared, Condition, all_of, any_of
 from storage.errors import Rejected
 from storage.names import fold, writings
-from storage.wildcards import Condition, Pattern
+from storage.wildcards import Pattern
 
 if TYPE_CHECKING:
     from storage.database import Transaction
@@ -56,7 +58,7 @@ class Match:
     """Match a name also by the beginnings of its words, in any order (PS3.4 C.2.2.2.1.1, PS3.18 8.3.4.2)."""
 
 
-Rule = Callable[[str, "Transaction"], Condition | None]
+Rule = Callable[[str, "Transaction"], Bound | None]
 """(value, transaction) -> condition, None for universal matching."""
 
 
@@ -75,6 +77,10 @@ def _pattern(value: str) -> Pattern:
     return pattern
 
 
+def _compared(column: sa.Column[Any]) -> Compared:
+    return Compared(column, f"{column.table.name}_{column.key}")
+
+
 def patterns_of(value: str) -> list[Pattern]:
     """Return what a text has to match one of: its value in either form of Unicode."""
     return [_pattern(writing) for writing in writings(value)]
@@ -82,11 +88,10 @@ def patterns_of(value: str) -> list[Pattern]:
 
 def _text(column: sa.Column[Any]) -> Rule:
     """Single value and wildcard matching, by case (PS3.4 C.2.2.2.1, C.2.2.2.4)."""
+    compared = _compared(column)
 
-    def condition(value: str, tx: Transaction) -> Condition | None:
-        if is_universal(value):
-            return None
-        return sa.or_(*(pattern.on(column, tx.dialect.name) for pattern in patterns_of(value)))
+    def condition(value: str, tx: Transaction) -> Bound | None:
+        return None if is_universal(value) else compared.one_of(patterns_of(value), tx.dialect.name)
 
     return condition
 
@@ -103,16 +108,17 @@ def _name(column: sa.Column[Any], keyword: str = "") -> Rule:
     Each ``=`` group of a name may match alone; where the key has several, each has to match its own.  Of a `keyword`
     in `TAGS` the groups are known one by one.
     """
+    compared = _compared(column)
 
-    def condition(value: str, tx: Transaction) -> Condition | None:
+    def condition(value: str, tx: Transaction) -> Bound | None:
         groups = groups_of(value)
         if all(map(is_universal, groups)):
             return None
         whole = "=".join(groups)
         one = len(groups) == 1
-        named = sa.or_(*(Pattern(each).on(column, tx.dialect.name) for each in _placed(whole, alone=one)))
+        named = compared.one_of([Pattern(each) for each in _placed(whole, alone=one)], tx.dialect.name)
         if keyword and one and "*" in whole.strip("*"):  # which must not reach from one group into the next
-            return sa.and_(named, _has_text(TAGS[keyword], Pattern(whole), tx.dialect.name))
+            return all_of(named, _TEXTS[keyword].with_one(Pattern(whole), tx.dialect.name))
         return named
 
     return condition
@@ -130,49 +136,66 @@ def words_of(value: str) -> list[str]:
     return re.sub(r"[*?=]", " ", fold(value)).split()
 
 
-def fuzzily(keyword: str, value: str, tx: Transaction) -> Condition | None:
+def fuzzily(keyword: str, value: str, tx: Transaction) -> Bound | None:
     """Match a name literally, or by its words: each begins one of the name's, in any order and any group."""
     literal = KEYS[keyword][1](value, tx)
     if literal is None or keyword not in FUZZY:
         return literal
-    dialect = tx.dialect.name
     worded = (
-        sa.or_(*(Pattern(f"{lead}{word}*").on(FUZZY[keyword], dialect) for lead in ("", "* ", "*=")))
-        for word in words_of(value)
+        FUZZY[keyword].one_of(
+            [Pattern(f"{lead}{word}*") for lead in ("", "* ", "*=")], tx.dialect.name, f"_word_{place}"
+        )
+        for place, word in enumerate(words_of(value))
     )
-    return sa.or_(literal, sa.and_(*worded))
+    return any_of(literal, all_of(*worded))
 
 
-def _has_text(tag: int, pattern: Pattern, dialect: str) -> Condition:
-    table = schema.study_texts
-    of_tag = table.c.tag + 0 == tag  # not by its index: by the study's
-    matched = sa.select(table.c.id).where(table.c.study_pk == _studies.c.id, of_tag, pattern.on(table.c.text, dialect))
-    return sa.exists(matched.correlate(_studies).limit(1).offset(0))  # looked at study by study, never joined
+class _Texts:
+    """The texts of one tag that studies have in `schema.study_texts`."""
+
+    def __init__(self, tag: int) -> None:
+        self._of_tag = schema.study_texts.c.tag + sa.literal_column("0") == sa.literal_column(str(tag))
+        self._text = Compared(schema.study_texts.c.text, f"text_{tag:08x}")
+        self._having = lru_cache(maxsize=16)(self._has)
+
+    def with_one(self, pattern: Pattern, dialect: str) -> Bound:
+        """Return the condition that a study has a text that matches."""
+        text = self._text.one_of([pattern], dialect)
+        return Bound(self._having(text.form), text.values)
+
+    def _has(self, text: Condition) -> Condition:
+        table = schema.study_texts
+        # By the index of the study's texts, not by that of the tag's; looked at study by study, never joined.
+        matched = sa.select(table.c.id).where(table.c.study_pk == _studies.c.id, self._of_tag, text)
+        one = matched.correlate(_studies).limit(sa.literal_column("1")).offset(sa.literal_column("0"))
+        return sa.exists(one)
 
 
 def _uids(column: sa.Column[Any]) -> Rule:
     """List of UID matching (PS3.4 C.2.2.2.2); ``*`` is no wildcard in a UID."""
+    compared = _compared(column)
 
-    def condition(value: str, _: Transaction) -> Condition | None:
+    def condition(value: str, tx: Transaction) -> Bound | None:
         if not value:
             return None
         listed = [uid.strip() for uid in value.split("\\")]
         if len(listed) > MAX_LISTED:
             raise MatchRejected(f"a key lists {len(listed)} UIDs, {MAX_LISTED} are taken")
-        return column == listed[0] if len(listed) == 1 else column.in_(listed)
+        return compared.to("=", listed[0]) if len(listed) == 1 else compared.among(listed, tx.dialect.name)
 
     return condition
 
 
 def _among(column: sa.Column[Any]) -> Rule:
     """Match one value of several that a column holds; a wildcard may reach from one value into the next."""
+    compared = _compared(column)
 
-    def condition(value: str, tx: Transaction) -> Condition | None:
+    def condition(value: str, tx: Transaction) -> Bound | None:
         if is_universal(value):
             return None
         wanted = _pattern(value).text
         forms = (f"{lead}{wanted}{rest}" for lead in ("", "*\\") for rest in ("", "\\*"))
-        return sa.or_(*(Pattern(form).on(column, tx.dialect.name) for form in forms))
+        return compared.one_of([Pattern(form) for form in forms], tx.dialect.name)
 
     return condition
 
@@ -185,13 +208,14 @@ _LAST_TIME = "235959.999999"
 
 def _range(column: sa.Column[Any], form: re.Pattern[str], filler: str = "") -> Rule:
     """Range matching, both ends included (PS3.4 C.2.2.2.5); a shortened time means its whole hour or minute."""
+    compared, is_told = _compared(column), Bound(column != sa.literal_column("''"))
 
-    def condition(value: str, _: Transaction) -> Condition | None:
+    def condition(value: str, _: Transaction) -> Bound | None:
         if is_universal(value):
             return None
         first, last = _ends(value, form)
-        begin = column >= first if first else column != ""
-        return sa.and_(begin, column <= last + filler[len(last) :]) if last else begin
+        begin = compared.to(">=", first) if first else is_told
+        return all_of(begin, compared.to("<=", last + filler[len(last) :])) if last else begin
 
     return condition
 
@@ -216,30 +240,42 @@ def days_of(value: str) -> tuple[str, str] | None:
 
 def _number(column: sa.Column[Any]) -> Rule:
     """Single value matching of an integer."""
+    compared = _compared(column)
 
-    def condition(value: str, _: Transaction) -> Condition | None:
+    def condition(value: str, _: Transaction) -> Bound | None:
         if not value:
             return None
         if not re.fullmatch(r"[+-]?\d{1,12}", value.strip(), re.ASCII):
             raise MatchRejected("a number key is not an integer")
-        return column == int(value)
+        return compared.to("=", int(value))
 
     return condition
 
 
-def _modalities(value: str, tx: Transaction) -> Condition | None:
+def _modalities(value: str, tx: Transaction) -> Bound | None:
     """Match a study where any of its series matches: (0008,0061) Modalities in Study."""
     wanted = [_pattern(part) for part in value.split("\\")]
     if any(is_universal(pattern.text) for pattern in wanted):
         return None
     known = modalities.combinations(tx)
     if known is None:
-        # Another name for the table: at series and instance level the query itself is about series.
-        others = _series.alias("any_series")
-        of_series = (pattern.on(others.c.modality, tx.dialect.name) for pattern in wanted)
-        return sa.exists().where(others.c.study_pk == _studies.c.id, sa.or_(*of_series))
-    # Not the bare column: where its index helps, `storage.narrowing` has used it.
-    return _studies.c.modalities.concat("").in_(with_any(known, wanted))
+        of_series = _OF_ANY_SERIES.one_of(wanted, tx.dialect.name)
+        return Bound(_has_series(of_series.form), of_series.values)
+    return _COMBINATION.among(with_any(known, wanted), tx.dialect.name)
+
+
+_COMBINATION: Final = Compared(_studies.c.modalities.concat(""), "modalities")
+"""Not the bare column: where its index helps, `storage.narrowing` has used it."""
+
+_any_series = _series.alias("any_series")
+"""Another name for the table: at series and instance level the query itself is about series."""
+
+_OF_ANY_SERIES: Final = Compared(_any_series.c.modality, "any_modality")
+
+
+@lru_cache(maxsize=16)
+def _has_series(of_series: Condition) -> Condition:
+    return sa.exists().where(_any_series.c.study_pk == _studies.c.id, of_series)
 
 
 def with_any(known: Sequence[str], wanted: Sequence[Pattern]) -> list[str]:
@@ -303,9 +339,9 @@ KEYS: Final[Mapping[str, tuple[Level, Rule]]] = {
 """keyword -> the level it belongs to, and how it matches."""
 
 
-FUZZY: Final[Mapping[str, sa.Column[Any]]] = {
-    "PatientName": _studies.c.patient_name_folded,
-    "ReferringPhysicianName": _studies.c.referring_physician_name_folded,
+FUZZY: Final[Mapping[str, Compared]] = {
+    "PatientName": _compared(_studies.c.patient_name_folded),
+    "ReferringPhysicianName": _compared(_studies.c.referring_physician_name_folded),
 }
 """The names that can be matched by their words, and where."""
 
@@ -317,6 +353,8 @@ TAGS: Final[Mapping[str, int]] = {
     "StudyDescription": 0x00081030,
 }
 """The tags under which `schema.study_texts` holds texts."""
+
+_TEXTS: Final = {keyword: _Texts(TAGS[keyword]) for keyword in FUZZY}
 
 
 def supported(level: Level) -> frozenset[str]:

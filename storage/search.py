@@ -10,19 +10,18 @@ is looked up rather than left to the database, which guesses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from storage import narrowing, schema
 from storage.catalog import studies as catalogue
 from storage.catalog.additions import STUDY_FACTS
+from storage.conditions import Bound, Compared, Condition, values_of
 from storage.matching import KEYS, Level, Match, MatchRejected, fuzzily, is_universal, supported
 from storage.statements import Statement
-from storage.wildcards import Condition
 
 if TYPE_CHECKING:
     from storage.database import Transaction
@@ -67,7 +66,7 @@ class _Listing:
         seen = sa.select(_studies.c.id).where(_studies.c.id.not_in(_OUT_OF_SIGHT))
         self._on_page = _paged(seen.order_by(*order)).correlate(None)
 
-    def far_page(self, matched: Sequence[Condition]) -> sa.Select[Any]:
+    def far_page(self, *matched: Condition) -> sa.Select[Any]:
         """Return a page before which only the index is read, not the studies that are skipped."""
         return self._all_in_sight.where(_studies.c.id.in_(self._on_page.where(*matched)))
 
@@ -103,7 +102,7 @@ def studies(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: in
 
 def study_rows(
     tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0, by_name: bool = False
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[Any]:
     """Return of the matching studies, as `studies` does, what an answer tells: `FACTS`, under these names.
 
     `by_name` gives them as a Vietnamese list of patients, those without a name last.
@@ -111,40 +110,51 @@ def study_rows(
     return _rows(tx, _NAMES if by_name else _NEWEST, matches, limit, offset)
 
 
-def _rows(
-    tx: Transaction, listing: _Listing, matches: Iterable[Match], limit: int, offset: int
-) -> Sequence[sa.Row[Any]]:
+def _rows(tx: Transaction, listing: _Listing, matches: Iterable[Match], limit: int, offset: int) -> Sequence[Any]:
     asked = list(matches)
     matched = _matched(tx, asked, Level.STUDY)
     where = {"limit": limit, "offset": offset}
     keys = _keys(asked)
     told = {keyword for keyword, value in keys.items() if not is_universal(value)}
     if offset > _SHORT and told <= listing.in_index:
-        return tx.execute(listing.far_page(matched[1:]), where).all()
-    page = listing.page.where(*matched)
+        return _found(tx, listing.far_page, matched[1:], where)
     newest_first = listing is not _NAMES
     if newest_first and offset + limit <= _SHORT and narrowing.names_a_patient(keys):
-        rows = _among_newest(tx, page, where)
+        rows = _among_newest(tx, listing, matched, where)
         if len(rows) == limit:
             return rows
     few = _few(tx, asked, matched, offset + limit, newest_first=newest_first)
-    return [] if few is None else tx.execute(page.where(*few) if few else page, where).all()
+    return [] if few is None else _found(tx, listing.page.where, [*matched, *few], where)
 
 
-def _among_newest(tx: Transaction, page: sa.Select[Any], where: Mapping[str, int]) -> Sequence[sa.Row[Any]]:
+def _among_newest(tx: Transaction, listing: _Listing, matched: Sequence[Bound], where: Mapping[str, int]) -> list[Any]:
     """Return a page's rows as far as they stand among the newest few thousand studies."""
     for (day,) in _LOOKED_AT.rows(tx, {}):
         if day is not None:
-            return tx.execute(page.where(_studies.c.study_date >= day), where).all()
+            return _found(tx, listing.page.where, [*matched, _SINCE.to(">=", day)], where)
     return []
 
 
+_SINCE: Final = Compared(_studies.c.study_date, "since")
 _LOOKED_AT = Statement(
     sa.select(_studies.c.study_date)
     .order_by(*_NEWEST_FIRST)
     .limit(sa.literal_column("1"))
     .offset(sa.literal_column("4000"))
 )
+
+
+def _found(
+    tx: Transaction, query: Callable[..., sa.Select[Any]], conditions: Sequence[Bound], page: Mapping[str, int]
+) -> list[Any]:
+    """Return the rows of a query of which these conditions hold."""
+    statement = _laid_out(query, *(condition.form for condition in conditions))
+    return statement.rows(tx, {**page, **values_of(conditions)})
+
+
+@lru_cache(maxsize=256)
+def _laid_out(query: Callable[..., sa.Select[Any]], *forms: Condition) -> Statement:
+    return Statement(query(*forms))
 
 
 def series(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int = 0) -> list[SeriesRecord]:
@@ -154,7 +164,7 @@ def series(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: int
     few = _few(tx, asked, matched, offset + limit)
     if few is None:
         return []
-    rows = tx.execute(_SERIES.where(*few, *matched), {"limit": limit, "offset": offset})
+    rows = _found(tx, _SERIES.where, [*few, *matched], {"limit": limit, "offset": offset})
     return [catalogue.as_series(row) for row in rows]
 
 
@@ -172,7 +182,7 @@ def instances(tx: Transaction, matches: Iterable[Match], *, limit: int, offset: 
     few = _few(tx, asked, matched, offset + limit)
     if few is None:
         return []
-    rows = tx.execute(_INSTANCES.where(*few, *matched), {"limit": limit, "offset": offset})
+    rows = _found(tx, _INSTANCES.where, [*few, *matched], {"limit": limit, "offset": offset})
     return [catalogue.as_instance(row) for row in rows]
 
 
@@ -197,11 +207,13 @@ def count(tx: Transaction, matches: Iterable[Match], level: Level, *, most: int 
         source = source.join(_studies, _studies.c.id == table.c.study_pk)
     if level is Level.INSTANCE:
         source = source.join(_series, _series.c.id == _instances.c.series_pk)
-    found = sa.select(sa.literal(1)).select_from(source).where(*few, *matched).limit(most).subquery()
-    return int(tx.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
+    conditions = [*few, *matched]
+    forms = (condition.form for condition in conditions)
+    found = sa.select(sa.literal(1)).select_from(source).where(*forms).limit(most).subquery()
+    return int(tx.execute(sa.select(sa.func.count()).select_from(found), values_of(conditions)).scalar_one())
 
 
-def _matched(tx: Transaction, asked: Sequence[Match], level: Level) -> list[Condition]:
+def _matched(tx: Transaction, asked: Sequence[Match], level: Level) -> list[Bound]:
     """Return what has to hold of a row."""
     if any(KEYS[match.keyword][0] > level for match in asked):
         raise MatchRejected("a key belongs to a level below the one that is asked for")
@@ -209,7 +221,10 @@ def _matched(tx: Transaction, asked: Sequence[Match], level: Level) -> list[Cond
         fuzzily(match.keyword, match.value, tx) if match.fuzzy else KEYS[match.keyword][1](match.value, tx)
         for match in asked
     ]
-    return [catalogue.IN_SIGHT, *(condition for condition in found if condition is not None)]
+    return [_IN_SIGHT, *(condition for condition in found if condition is not None)]
+
+
+_IN_SIGHT: Final = Bound(catalogue.IN_SIGHT)
 
 
 def _keys(asked: Sequence[Match]) -> dict[str, str]:
@@ -217,8 +232,8 @@ def _keys(asked: Sequence[Match]) -> dict[str, str]:
 
 
 def _few(
-    tx: Transaction, asked: Sequence[Match], matched: Sequence[Condition], page_end: int, *, newest_first: bool = False
-) -> list[Condition] | None:
+    tx: Transaction, asked: Sequence[Match], matched: Sequence[Bound], page_end: int, *, newest_first: bool = False
+) -> list[Bound] | None:
     """Return the condition that names the few studies among which the matches are; None where there are none."""
     if len(matched) == 1:  # to be in sight is all that is asked for
         return []
@@ -226,11 +241,7 @@ def _few(
     few = narrowing.few_studies(tx, _keys(asked), page_end, newest_first=newest_first and is_literal)
     if few is None:
         return []
-    return [_is_among(few, tx.dialect.name)] if few else None
+    return [_FEW.among(few, tx.dialect.name)] if few else None
 
 
-def _is_among(few: Sequence[int], dialect: str) -> Condition:
-    if dialect == "postgresql":
-        return _studies.c.id == sa.any_(sa.bindparam("few", list(few), type_=postgresql.ARRAY(sa.BigInteger)))
-    listed = sa.func.json_each(orjson.dumps(list(few)).decode()).table_valued("value")
-    return _studies.c.id.in_(sa.select(listed.c.value))
+_FEW: Final = Compared(_studies.c.id, "few")

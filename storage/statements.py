@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Statement:
     """One statement, compiled when a database first needs it.  Takes part in the transaction it is run in.
 
-    Every value has to be a named `sa.bindparam`: defaults of columns are not looked up.
+    Every value that is not always the same has to be a named `sa.bindparam`: defaults of columns are not looked up.
     """
 
     def __init__(self, statement: sa.sql.expression.ClauseElement) -> None:
@@ -67,6 +67,7 @@ class _Compiled:
         names = compiled.positiontup or list(binds)
         self._names = names
         self._pick = _picker([binds[name].key for name in names])
+        self._always = {bind.key: bind.effective_value for bind in binds.values() if not bind.required}
         into = [_into(binds[name].type, dialect) for name in names]
         self._into = [(place, convert) for place, convert in enumerate(into) if convert is not None]
         self._by_position = compiled.positiontup is not None
@@ -77,13 +78,15 @@ class _Compiled:
 
     def values(self, given: Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
         """Give the values as the driver wants them."""
-        values = list(self._pick(given))
+        values = list(self._pick({**self._always, **given} if self._always else given))
         for place, convert in self._into:
             values[place] = convert(values[place])
         return values if self._by_position else dict(zip(self._names, values, strict=True))
 
     def read(self, found: Iterable[Sequence[Any]]) -> list[Any]:
         """Give the driver's rows with their names and types."""
+        if not self._out_of:
+            return list(map(self._row._make, found))
         rows = []
         for each in found:
             row = list(each)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
-
-import sqlalchemy as sa
-
-Condition = sa.ColumnElement[bool]
+from typing import Final
 
 _WILDCARD: Final = re.compile(r"[*?]")
 
@@ -53,13 +49,6 @@ class Pattern:
     @cached_property
     def _plainest(self) -> str:
         return re.sub(r"\*+", "*", self.text)
-
-    def on(self, column: sa.ColumnElement[Any], dialect: str) -> Condition:
-        """Return the condition that a column matches; what is special to the database is itself."""
-        if not self.wildcards:
-            return column == self.text
-        spelt = self.spelt(dialect)
-        return column.op("GLOB", is_comparison=True)(spelt) if dialect == "sqlite" else column.like(spelt, escape="\\")
 
     def matches(self, value: str) -> bool:
         """Tell whether a text of ours matches."""

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from pydicom.datadict import dictionary_VR
 
 from storage import schema
-from storage.matching import BY_VR, Match, Rule
+from storage.conditions import Condition
+from storage.matching import BY_VR, Match
 from storage.names import fold
 from storage.records import Job, JobState, OrderPriority
-from storage.wildcards import Condition
 from storage.workitems import datasets, moments
 from storage.workitems.attributes import SOP_CLASS_UID, TABLE, Row
 from storage.workitems.datasets import DataSet
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _workitems, _keys = schema.workitems, schema.workitem_keys
 _jobs, _studies = schema.jobs, schema.studies
+
+Rule = Callable[[str, "Transaction"], Condition | None]
+"""(value, transaction) -> condition, None for universal matching."""
 
 MAX_KEY_LENGTH: Final = 256
 """Longer values match by their beginning."""
@@ -144,7 +147,17 @@ def _are_beside(path: str, other: str) -> bool:
 
 def _rule(path: str, column: sa.Column[Any]) -> Rule:
     vr = dictionary_VR(path.rpartition(".")[2])
-    return _moments(column, moments.sortable_ends) if vr == "DT" else BY_VR[vr](column)
+    return _moments(column, moments.sortable_ends) if vr == "DT" else _by_vr(vr, column)
+
+
+def _by_vr(vr: str, column: sa.Column[Any]) -> Rule:
+    rule = BY_VR[vr](column)
+
+    def condition(value: str, tx: Transaction) -> Condition | None:
+        matched = rule(value, tx)
+        return None if matched is None else matched.whole()
+
+    return condition
 
 
 def _moments(column: sa.Column[Any], ends: Callable[[str], tuple[Any, Any]]) -> Rule:
@@ -189,8 +202,8 @@ def _some(condition: Condition | None) -> list[Condition]:
 
 _COLUMNS: Final[Mapping[str, Rule]] = {
     "SOPClassUID": _constant(SOP_CLASS_UID),
-    "SOPInstanceUID": BY_VR["UI"](_workitems.c.sop_instance_uid),
-    "ProcedureStepState": BY_VR["CS"](_workitems.c.state),
+    "SOPInstanceUID": _by_vr("UI", _workitems.c.sop_instance_uid),
+    "ProcedureStepState": _by_vr("CS", _workitems.c.state),
     "ScheduledProcedureStepModificationDateTime": _moments(_workitems.c.modified_at, moments.between),
 }
 
@@ -213,7 +226,7 @@ def _job_uids(value: str, _: Transaction) -> Condition | None:
 
 
 def _model(*, is_long: bool) -> Rule:
-    named = BY_VR["UC"](_jobs.c.model_id)
+    named = _by_vr("UC", _jobs.c.model_id)
 
     def condition(value: str, tx: Transaction) -> Condition | None:
         matched = named(value, tx)
@@ -256,13 +269,13 @@ _OF_JOBS: Final[Mapping[str, Rule]] = {
     "ScheduledStationNameCodeSequence.CodingSchemeDesignator": _constant(STATION_SCHEME),
     "ScheduledWorkitemCodeSequence.CodeValue": _constant(JOB_CODE[0]),
     "ScheduledWorkitemCodeSequence.CodingSchemeDesignator": _constant(JOB_CODE[1]),
-    "StudyInstanceUID": BY_VR["UI"](_studies.c.study_instance_uid),
-    "InputInformationSequence.StudyInstanceUID": BY_VR["UI"](_studies.c.study_instance_uid),
-    "ReferencedRequestSequence.StudyInstanceUID": BY_VR["UI"](_studies.c.study_instance_uid),
-    "ReferencedRequestSequence.AccessionNumber": BY_VR["SH"](_studies.c.accession_number),
-    "PatientName": BY_VR["PN"](_studies.c.patient_name_folded),
-    "PatientID": BY_VR["LO"](_studies.c.patient_id),
-    "IssuerOfPatientID": BY_VR["LO"](_studies.c.issuer_of_patient_id),
-    "PatientBirthDate": BY_VR["DA"](_studies.c.patient_birth_date),
-    "PatientSex": BY_VR["CS"](_studies.c.patient_sex),
+    "StudyInstanceUID": _by_vr("UI", _studies.c.study_instance_uid),
+    "InputInformationSequence.StudyInstanceUID": _by_vr("UI", _studies.c.study_instance_uid),
+    "ReferencedRequestSequence.StudyInstanceUID": _by_vr("UI", _studies.c.study_instance_uid),
+    "ReferencedRequestSequence.AccessionNumber": _by_vr("SH", _studies.c.accession_number),
+    "PatientName": _by_vr("PN", _studies.c.patient_name_folded),
+    "PatientID": _by_vr("LO", _studies.c.patient_id),
+    "IssuerOfPatientID": _by_vr("LO", _studies.c.issuer_of_patient_id),
+    "PatientBirthDate": _by_vr("DA", _studies.c.patient_birth_date),
+    "PatientSex": _by_vr("CS", _studies.c.patient_sex),
 }

@@ -76,3 +76,18 @@ def test_the_hot_lookups_use_an_index(database: Database, statement: Statement) 
 def test_postgres_gets_arrays() -> None:
     sql = str(_OF_STUDIES._statement.compile(dialect=psycopg.dialect()))
     assert "= ANY (%(uids)s" in sql
+
+
+def test_a_value_that_is_always_the_same_need_not_be_given(database: Database) -> None:
+    of_revision = Statement(sa.select(schema.changes.c.seq).where(schema.changes.c.revision == 2))
+    with database.write() as tx:
+        _INSERT.run(tx, [_FACT, _FACT | {"revision": 3}])
+        assert len(of_revision.rows(tx, {})) == 1
+
+
+def test_all_statements_of_a_reader_see_one_moment(database: Database) -> None:
+    with database.read() as reader:
+        assert _OF_STUDIES.rows(reader, {"uids": ["2.25.1"]}) == []
+        with database.write() as tx:
+            _INSERT.run(tx, [_FACT])
+        assert _OF_STUDIES.rows(reader, {"uids": ["2.25.1"]}) == []

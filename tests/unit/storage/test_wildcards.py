@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
+from storage.conditions import Compared
 from storage.wildcards import Pattern
 
 LETTERS = st.text(alphabet="AB*?[]^-%_\\ấ𝔘\U0010ffff", max_size=8)
@@ -40,9 +41,9 @@ def test_the_end_is_the_least_text_after(start: str, end: str) -> None:
 
 def test_postgresql_takes_its_own_signs_as_letters() -> None:
     assert Pattern("50%_a\\*b?").spelt("postgresql") == "50\\%\\_a\\\\%b_"
-    column = sa.column("text", sa.Text)
-    compiled = Pattern("a*").on(column, "postgresql").compile(dialect=postgresql.dialect())
-    assert "LIKE" in str(compiled)
+    compared = Compared(sa.column("text", sa.Text), "text")
+    condition = compared.one_of([Pattern("a*")], "postgresql").whole()
+    assert "LIKE" in str(condition.compile(dialect=postgresql.dialect()))
 
 
 def test_stars_in_a_row_are_one() -> None:
