@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter, Request, Response
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from api.context import ApiContext, Context
 from api.crossorigin import ROOT
 from api.dicomweb import media
 from api.dicomweb.answer_tables import INSTANCE, SERIES, STUDY
@@ -27,6 +26,7 @@ from storage import search
 from storage.search import Level, Match
 
 if TYPE_CHECKING:
+    from api.context import ApiContext
     from storage.database import Database, Transaction
     from storage.records import SeriesUid, StudyUid
 
@@ -75,17 +75,17 @@ class Query:
 @router.api_route(
     "/studies", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.STUDY, "/studies")
 )
-async def search_studies(context: Context, request: Request) -> Response:
+async def search_studies(request: Request) -> Response:
     """Search for studies."""
-    return await _search(context, request, Level.STUDY, {})
+    return await _search(request, Level.STUDY, {})
 
 
 @router.api_route(
     "/series", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.SERIES, "/series")
 )
-async def search_all_series(context: Context, request: Request) -> Response:
+async def search_all_series(request: Request) -> Response:
     """Search for series of all studies."""
-    return await _search(context, request, Level.SERIES, {})
+    return await _search(request, Level.SERIES, {})
 
 
 @router.api_route(
@@ -94,17 +94,17 @@ async def search_all_series(context: Context, request: Request) -> Response:
     responses=_ANSWERS,
     openapi_extra=search_parameters(Level.SERIES, "/studies/{study}/series"),
 )
-async def search_series(context: Context, request: Request, study: StudyPath) -> Response:
+async def search_series(request: Request, study: StudyPath) -> Response:
     """Search for series of one study."""
-    return await _search(context, request, Level.SERIES, {"StudyInstanceUID": study})
+    return await _search(request, Level.SERIES, {"StudyInstanceUID": study})
 
 
 @router.api_route(
     "/instances", methods=_METHODS, responses=_ANSWERS, openapi_extra=search_parameters(Level.INSTANCE, "/instances")
 )
-async def search_all_instances(context: Context, request: Request) -> Response:
+async def search_all_instances(request: Request) -> Response:
     """Search for instances of all studies."""
-    return await _search(context, request, Level.INSTANCE, {})
+    return await _search(request, Level.INSTANCE, {})
 
 
 @router.api_route(
@@ -113,9 +113,9 @@ async def search_all_instances(context: Context, request: Request) -> Response:
     responses=_ANSWERS,
     openapi_extra=search_parameters(Level.INSTANCE, "/studies/{study}/instances"),
 )
-async def search_study_instances(context: Context, request: Request, study: StudyPath) -> Response:
+async def search_study_instances(request: Request, study: StudyPath) -> Response:
     """Search for instances of one study."""
-    return await _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study})
+    return await _search(request, Level.INSTANCE, {"StudyInstanceUID": study})
 
 
 @router.api_route(
@@ -124,13 +124,14 @@ async def search_study_instances(context: Context, request: Request, study: Stud
     responses=_ANSWERS,
     openapi_extra=search_parameters(Level.INSTANCE, "/studies/{study}/series/{series}/instances"),
 )
-async def search_instances(context: Context, request: Request, study: StudyPath, series: SeriesPath) -> Response:
+async def search_instances(request: Request, study: StudyPath, series: SeriesPath) -> Response:
     """Search for instances of one series."""
-    return await _search(context, request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
+    return await _search(request, Level.INSTANCE, {"StudyInstanceUID": study, "SeriesInstanceUID": series})
 
 
-async def _search(context: ApiContext, request: Request, level: Level, path: Mapping[str, str]) -> Response:
+async def _search(request: Request, level: Level, path: Mapping[str, str]) -> Response:
     lane: Lane = request.app.state.searches
+    context: ApiContext = request.app.state.context  # as a dependency, it would take a twentieth of a quick search
     return await lane.run(partial(_found, context, request, level, path))
 
 

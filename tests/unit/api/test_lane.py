@@ -25,7 +25,7 @@ class _Work:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
-        self.began = threading.Semaphore(0)
+        self.began, self.ended = threading.Semaphore(0), threading.Semaphore(0)
         self.go = threading.Event()
 
     def __call__(self, name: str) -> None:
@@ -33,6 +33,7 @@ class _Work:
         self.began.release()
         assert self.go.wait(30)
         self.seen.append(f"{name} ends")
+        self.ended.release()
 
 
 async def _all_of(run: Lane, work: _Work, names: str, *, begin: int) -> None:
@@ -76,3 +77,12 @@ async def test_a_place_is_given_back_where_work_fails() -> None:
         with pytest.raises(ZeroDivisionError):
             await run.run(lambda: 1 // 0)
     assert await run.run(lambda: "next") == "next"
+
+
+async def test_work_that_nobody_waits_for_any_longer_ends_unheard() -> None:
+    run, work = Lane(1), _Work()
+    with anyio.move_on_after(0.01):
+        await run.run(partial(work, "given up"))
+    work.go.set()
+    assert await run.run(lambda: "next") == "next"
+    assert await to_thread.run_sync(work.ended.acquire, True, 30)
