@@ -7,6 +7,8 @@ from itertools import zip_longest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from api.dicomweb.kept import leaves_as
 from api.dicomweb.model import DataSet, element, name_groups, place_of
 from storage import search
@@ -14,17 +16,22 @@ from storage import search
 if TYPE_CHECKING:
     from storage.records import InstanceRecord, SeriesRecord
 
+Answer = Sequence[bytes]
+"""A data set's attributes, each as its JSON stands in the text, tag first, in the order of the tags."""
+
 _Values = Callable[[Any], Sequence[object]]
 """Reads a record's values, in the order of a table."""
-_Make = Callable[[Any], Iterable[object]]
-"""Makes the values of one attribute from the whole record."""
+_Make = Callable[[Sequence[Any]], Iterable[Sequence[object]]]
+"""Makes the values of one attribute of each record."""
 
-_URL: Final = place_of("RetrieveURL")
 _CONSTANT: Final = {"SpecificCharacterSet": "ISO_IR 192", "InstanceAvailability": "ONLINE"}
 
 
 class AnswerTable:
-    """The attributes that an answer of one level carries; those without a value go out empty."""
+    """The attributes that an answer of one level carries; those without a value go out empty.
+
+    A page is written attribute by attribute, as text at once: to make data sets first takes half as long again.
+    """
 
     def __init__(
         self,
@@ -40,30 +47,41 @@ class AnswerTable:
         `made` are attributes of several values, or of such as no single field holds; `always` carry what is the same
         of every record.  Of those `never_empty` nothing goes out where there is no value.
         """
-        self._plain = [place_of(keyword) for keyword in plain]
         self._values = values(*plain.values())
-        self._made = [(*place_of(keyword), make, keyword in never_empty) for keyword, make in made.items()]
-        constants = (element(keyword, _CONSTANT.get(keyword)) for keyword in always)
-        empty = (element(keyword, None) for keyword in (*plain, *made, "RetrieveURL"))
-        self._empty: DataSet = dict(sorted([*constants, *empty]))
+        self._plain = [_Attribute(keyword) for keyword in plain]
+        self._made = [(_Attribute(keyword, is_left_out=keyword in never_empty), make) for keyword, make in made.items()]
+        self._always = [(_Attribute(keyword), _CONSTANT.get(keyword)) for keyword in always]
+        self._url = _Attribute("RetrieveURL")
 
-    def of(self, record: object, url: str = "") -> DataSet:
-        """Return an answer, with its (0008,1190) Retrieve URL where it has one."""
-        answer: DataSet = self._empty.copy()
-        for (tag, vr), value in zip(self._plain, self._values(record), strict=True):
-            if value or value == 0:
-                answer[tag] = {"vr": vr, "Value": [value]}
-        for tag, vr, make, is_never_empty in self._made:
-            if values := list(make(record)):
-                answer[tag] = {"vr": vr, "Value": values}
-            elif is_never_empty:
-                del answer[tag]
-        tag, vr = _URL
-        if url:
-            answer[tag] = {"vr": vr, "Value": [url]}
-        else:
-            del answer[tag]
-        return answer
+    def page(self, records: Sequence[Any], urls: Sequence[str] = ()) -> list[Answer]:
+        """Return an answer for each record, each with its (0008,1190) Retrieve URL where there are `urls`."""
+        if not records:
+            return []
+        fields = zip(*map(self._values, records), strict=True)
+        columns = {attribute.tag: attribute.of(values) for attribute, values in zip(self._plain, fields, strict=True)}
+        columns |= {attribute.tag: attribute.of_several(make(records)) for attribute, make in self._made}
+        columns |= {attribute.tag: attribute.of([value]) * len(records) for attribute, value in self._always}
+        columns |= {self._url.tag: self._url.of(urls)} if urls else {}
+        rows = zip(*(columns[tag] for tag in sorted(columns)), strict=True)
+        return [tuple(filter(None, row)) for row in rows]
+
+
+class _Attribute:
+    """How an attribute is written."""
+
+    def __init__(self, keyword: str, *, is_left_out: bool = False) -> None:
+        self.tag, vr = place_of(keyword)
+        self._empty = b"" if is_left_out else f'"{self.tag}":{{"vr":"{vr}"}}'.encode()
+        self._filled = f'"{self.tag}":{{"vr":"{vr}","Value":[%b]}}'.encode()
+
+    def of(self, values: Iterable[object]) -> list[bytes]:
+        """Write it once with each of these values."""
+        filled, empty, dumps = self._filled, self._empty, orjson.dumps
+        return [filled % dumps(value) if value or value == 0 else empty for value in values]
+
+    def of_several(self, values: Iterable[Sequence[object]]) -> list[bytes]:
+        """Write it once with all of each of these."""
+        return [self._filled % orjson.dumps(each)[1:-1] if each else self._empty for each in values]
 
 
 # ------------------------------------------------------------------------------------------------ how values are read
@@ -74,18 +92,22 @@ def _columns(*names: str) -> _Values:
 
 def _name(column: str) -> _Make:
     place = search.FACTS.index(column)
-    return lambda row: [name_groups(row[place])] if row[place] else ()
+    return lambda rows: [[name_groups(row[place])] if row[place] else [] for row in rows]
 
 
-def _modalities(row: Sequence[Any]) -> Iterable[str]:
-    return filter(None, row[_MODALITIES].split("\\"))
+def _modalities(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+    return [list(filter(None, row[_MODALITIES].split("\\"))) for row in rows]
 
 
 _MODALITIES: Final = search.FACTS.index("modalities")
 
 
-def _requests(one: SeriesRecord) -> Iterable[DataSet]:
-    """Return the items of a series' Request Attributes Sequence."""
+def _requests(series: Sequence[SeriesRecord]) -> list[list[DataSet]]:
+    """Return the items of each series' Request Attributes Sequence."""
+    return [_requests_of(one) for one in series]
+
+
+def _requests_of(one: SeriesRecord) -> list[DataSet]:
     steps, procedures = (
         (ids or "").split("\\") for ids in (one.scheduled_procedure_step_ids, one.requested_procedure_ids)
     )
@@ -96,12 +118,13 @@ def _requests(one: SeriesRecord) -> Iterable[DataSet]:
     ]
 
 
-def _image_type(one: InstanceRecord) -> Iterable[str]:
-    return one.image_type
+def _image_types(instances: Sequence[InstanceRecord]) -> list[tuple[str, ...]]:
+    return [one.image_type for one in instances]
 
 
-def _leaves_as(one: InstanceRecord) -> Iterable[str]:
-    return (leaves_as(one),)
+def _syntaxes(instances: Sequence[InstanceRecord]) -> list[list[str]]:
+    """Return the transfer syntax in which each instance leaves."""
+    return [[leaves_as(one)] for one in instances]
 
 
 # ------------------------------------------------------------------------------------------------ the tables
@@ -164,6 +187,6 @@ INSTANCE: Final = AnswerTable(
         "BitsAllocated": "bits_allocated",
     },
     attrgetter,
-    made={"ImageType": _image_type, "AvailableTransferSyntaxUID": _leaves_as},
+    made={"ImageType": _image_types, "AvailableTransferSyntaxUID": _syntaxes},
     always=("SpecificCharacterSet", "InstanceAvailability", "TimezoneOffsetFromUTC"),
 )

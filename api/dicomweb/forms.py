@@ -28,7 +28,7 @@ def give(request: Request, offer: str, models: Iterable[DataSet], tag: str = "")
 
     `tag` names these very bytes, or nothing does.
     """
-    pieces, media_type, headers = _made(request, offer, models, tag)
+    pieces, headers, media_type = _made(request, offer, models, tag)
     return stream(request, gathered(pieces), media_type, headers)
 
 
@@ -41,20 +41,36 @@ def give_text(request: Request, offer: str, pieces: Iterable[bytes | compression
 
 
 def give_at_once(request: Request, offer: str, models: Sequence[DataSet]) -> Response:
-    """Answer with the few data sets of a search."""
-    pieces, media_type, headers = _made(request, offer, models, "")
+    """Answer with a few data sets."""
+    pieces, headers, media_type = _made(request, offer, models, "")
     return Response(b"".join(pieces), media_type=media_type, headers=headers)
+
+
+def give_answers(request: Request, offer: str, answers: Iterable[Sequence[bytes]]) -> Response:
+    """Answer with the data sets of a search, whose attributes are JSON already."""
+    text = b"[%b]" % b",".join([b"{%b}" % b",".join(attributes) for attributes in answers])
+    if offer == XML_PARTS:
+        return give_at_once(request, offer, orjson.loads(text))
+    pieces, headers = _squeezed(request, [text], {})
+    return Response(b"".join(pieces), media_type=offer, headers=headers)
 
 
 def _made(
     request: Request, offer: str, models: Iterable[DataSet], tag: str
-) -> tuple[Iterable[bytes], str, dict[str, str]]:
-    body = Related(media.DICOM_XML, tag)
-    pieces: Iterable[bytes] = _as_parts(body, models) if offer == XML_PARTS else _as_array(models)
+) -> tuple[Iterable[bytes], dict[str, str], str]:
     headers = {"ETag": tag} if tag else {}
-    if compression.wanted(request):
-        pieces, headers = compression.gzipped(pieces), headers | compression.GZIP
-    return pieces, body.media_type if offer == XML_PARTS else offer, headers
+    if offer != XML_PARTS:
+        return *_squeezed(request, _as_array(models), headers), offer
+    body = Related(media.DICOM_XML, tag)
+    return *_squeezed(request, _as_parts(body, models), headers), body.media_type
+
+
+def _squeezed(
+    request: Request, pieces: Iterable[bytes], headers: dict[str, str]
+) -> tuple[Iterable[bytes], dict[str, str]]:
+    if not compression.wanted(request):
+        return pieces, headers
+    return compression.gzipped(pieces), headers | compression.GZIP
 
 
 def _as_array(models: Iterable[DataSet]) -> Iterator[bytes]:

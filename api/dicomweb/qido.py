@@ -14,10 +14,9 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from api.crossorigin import ROOT
 from api.dicomweb import media
-from api.dicomweb.answer_tables import INSTANCE, SERIES, STUDY
+from api.dicomweb.answer_tables import INSTANCE, SERIES, STUDY, Answer
 from api.dicomweb.described import answers
-from api.dicomweb.forms import FORMS, give_at_once
-from api.dicomweb.model import DataSet
+from api.dicomweb.forms import FORMS, give_answers
 from api.dicomweb.parameters import search_parameters
 from api.errors import ParameterRejected, SearchTooBroad
 from api.lane import Lane
@@ -151,7 +150,7 @@ def _found(context: ApiContext, request: Request, level: Level, path: Mapping[st
         found = _SEARCHES[level](tx, query, context.dicomweb_url)
         query = _with_rest(tx, query, len(found), level)
     is_told = found or context.qido_empty == HTTPStatus.OK
-    response = give_at_once(request, offer, found) if is_told else Response(status_code=HTTPStatus.NO_CONTENT)
+    response = give_answers(request, offer, found) if is_told else Response(status_code=HTTPStatus.NO_CONTENT)
     for warning in query.warnings:
         response.headers.append("Warning", f"299 {context.dicomweb_url}: {warning}")
     return response
@@ -289,60 +288,66 @@ def _tag(keyword: str) -> int:
 
 
 # ------------------------------------------------------------------------------------------------------ the answers
-def _studies(tx: Transaction, query: Query, base: str) -> list[DataSet]:
+def _studies(tx: Transaction, query: Query, base: str) -> list[Answer]:
     found = search.study_rows(tx, query.matches, limit=query.limit, offset=query.offset, by_name=query.by_name)
-    return [STUDY.of(row, f"{base}/studies/{row[0]}") for row in found]
+    return STUDY.page(found, [f"{base}/studies/{row[0]}" for row in found])
 
 
-def _series(tx: Transaction, query: Query, base: str) -> list[DataSet]:
+def _series(tx: Transaction, query: Query, base: str) -> list[Answer]:
     found = search.series(tx, query.matches, limit=query.limit, offset=query.offset)
     above = _above(tx, query, {one.study_instance_uid for one in found})
-    return [
-        _joined(
-            above.get(one.study_instance_uid, {}),
-            SERIES.of(one, _url(base, one.study_instance_uid, one.series_instance_uid)),
-        )
-        for one in found
-    ]
+    own = SERIES.page(found, [_url(base, one.study_instance_uid, one.series_instance_uid) for one in found])
+    return [_joined(above.get(one.study_instance_uid, ()), answer) for one, answer in zip(found, own, strict=True)]
 
 
-def _instances(tx: Transaction, query: Query, base: str) -> list[DataSet]:
+def _instances(tx: Transaction, query: Query, base: str) -> list[Answer]:
     found = search.instances(tx, query.matches, limit=query.limit, offset=query.offset)
     above = _above(tx, query, {one.study_instance_uid for one in found})
     over = _series_above(tx, query, {one.series_instance_uid for one in found})
+    urls = [
+        f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}"
+        for one in found
+    ]
     return [
         _joined(
-            above.get(one.study_instance_uid, {}) | over.get((one.study_instance_uid, one.series_instance_uid), {}),
-            INSTANCE.of(
-                one,
-                f"{_url(base, one.study_instance_uid, one.series_instance_uid)}/instances/{one.sop_instance_uid}",
-            ),
+            above.get(one.study_instance_uid, ()),
+            over.get((one.study_instance_uid, one.series_instance_uid), ()),
+            answer,
         )
-        for one in found
+        for one, answer in zip(found, INSTANCE.page(found, urls), strict=True)
     ]
 
 
-def _joined(above: DataSet, own: DataSet) -> DataSet:
-    return dict(sorted({**above, **own}.items())) if above else own
+def _joined(*levels: Answer) -> Answer:
+    """Return what several levels tell; an attribute of two is that of the lower."""
+    told = [attributes for attributes in levels if attributes]
+    if len(told) == 1:
+        return told[0]
+    return sorted({attribute[:_TAG_ENDS]: attribute for attributes in told for attribute in attributes}.values())
 
 
-def _above(tx: Transaction, query: Query, uids: set[StudyUid]) -> dict[str, DataSet]:
+_TAG_ENDS: Final = len('"00080005"')
+
+
+def _above(tx: Transaction, query: Query, uids: set[StudyUid]) -> dict[str, Answer]:
     """Return what answers below a study carry of it, unless the path names the study (PS3.18 10.6.3.3)."""
     if "StudyInstanceUID" in query.named or not uids:
         return {}
     match = Match(keyword="StudyInstanceUID", value="\\".join(sorted(uids)))
-    return {row[0]: STUDY.of(row) for row in search.study_rows(tx, [match], limit=len(uids))}
+    found = search.study_rows(tx, [match], limit=len(uids))
+    return {row[0]: answer for row, answer in zip(found, STUDY.page(found), strict=True)}
 
 
-def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[tuple[StudyUid, SeriesUid], DataSet]:
+def _series_above(tx: Transaction, query: Query, uids: set[SeriesUid]) -> dict[tuple[StudyUid, SeriesUid], Answer]:
     """Return what instances carry of their series, unless the path names the series."""
     if "SeriesInstanceUID" in query.named or not uids:
         return {}
     match = Match(keyword="SeriesInstanceUID", value="\\".join(sorted(uids)))
     # The UID of a series is unique within its study only: a few more rows than UIDs may come.
+    found = search.series(tx, [match], limit=2 * MAX_RESULTS)
     return {
-        (one.study_instance_uid, one.series_instance_uid): SERIES.of(one)
-        for one in search.series(tx, [match], limit=2 * MAX_RESULTS)
+        (one.study_instance_uid, one.series_instance_uid): answer
+        for one, answer in zip(found, SERIES.page(found), strict=True)
     }
 
 
