@@ -158,7 +158,7 @@ class _Answer:
 
     def __init__(self, send: Send, request_id: str, more: Mapping[str, str]) -> None:
         self._send = send
-        self._ours = {**HEADERS, **more, "X-Request-Id": request_id}
+        self._ours = [*_ALWAYS, *_raw({**more, "X-Request-Id": request_id})]
         self.started = False
 
     async def __call__(self, message: Message) -> None:
@@ -166,9 +166,16 @@ class _Answer:
             self.started = True
             raw = message.setdefault("headers", [])
             said = {name for name, _ in raw}
-            ours = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self._ours.items())
-            raw += [(name, value) for name, value in ours if name not in said]
+            raw += [(name, value) for name, value in self._ours if name not in said]
         await self._send(message)
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return header fields as they go over the wire."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+_ALWAYS: Final = _raw(HEADERS)
 
 
 def _name(host: str) -> str:

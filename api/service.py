@@ -92,6 +92,7 @@ def create_app(context: ApiContext) -> FastAPI:
         docs_url=None,  # the bundled viewers load their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # a query string may hold a patient's name
     )
     app.state.context = context
     app.state.followed = metrics.Followed()
