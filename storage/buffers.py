@@ -8,6 +8,9 @@ from typing import Final
 _KEPT: Final = 8
 """For four clients: one piece is read while the last is on its way."""
 
+_STEP: Final = 64 * 1024
+"""Sizes are rounded up to it: pieces of one series differ by a few bytes, and each is to fit where another was."""
+
 
 class Buffers:
     """Lends memory out; what is lent comes back by itself, once nobody holds any view of it.
@@ -25,9 +28,9 @@ class Buffers:
             for buffer in self._kept:
                 if len(buffer) >= length and _is_free(buffer):
                     return memoryview(buffer)[:length]
-            made = bytearray(length)
+            made = bytearray(-(-length // _STEP) * _STEP)
             self._kept = [made, *self._kept[: _KEPT - 1]]
-            return memoryview(made)
+            return memoryview(made)[:length]
 
 
 def _is_free(buffer: bytearray) -> bool:

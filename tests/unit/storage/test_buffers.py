@@ -29,7 +29,13 @@ def test_what_nobody_holds_is_used_again() -> None:
     buffers = Buffers()
     _filled(buffers, b"a")
     assert buffers.take(60) == b"a" * 60
-    assert buffers.take(200) == bytes(200)  # longer than what is kept
+    assert buffers.take(100_000) == bytes(100_000)  # longer than what is kept
+
+
+def test_what_is_a_few_bytes_longer_fits_where_another_was() -> None:
+    buffers = Buffers()
+    _filled(buffers, b"a", 100_000)
+    assert buffers.take(100_002)[:100_000] == b"a" * 100_000
 
 
 def test_no_more_is_kept_than_a_few_pieces() -> None:
