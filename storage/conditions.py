@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import visitors
 
 from storage.wildcards import Pattern
@@ -115,6 +114,6 @@ class Compared:
     def _is_among(self, dialect: str) -> tuple[Condition, str]:
         name = f"{self._name}_among"
         if dialect == "postgresql":
-            return self._column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(self._column.type))), name
+            return self._column == sa.any_(sa.bindparam(name, type_=sa.ARRAY(self._column.type))), name
         listed = sa.func.json_each(sa.bindparam(name, type_=sa.Text())).table_valued("value")
         return self._column.in_(sa.select(listed.c.value)), name

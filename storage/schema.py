@@ -2,6 +2,9 @@
 
 Times are microseconds since 1970 UTC in a BIGINT (`UtcTime`), so that both databases order them alike.  Several
 values of one attribute are joined by a backslash, as in DICOM.  No table holds a path or a name from the network.
+
+The migrations make the tables.  Which rows an index holds is said here in SQLite's words only: PostgreSQL's would load
+its dialect in every process.
 """
 
 from __future__ import annotations
@@ -204,7 +207,6 @@ quarantine = sa.Table(
         "object_key",
         unique=True,
         sqlite_where=sa.text("state = 'WAITING'"),
-        postgresql_where=sa.text("state = 'WAITING'"),
     ),
     sqlite_autoincrement=True,
 )
@@ -273,7 +275,6 @@ sa.Index(
     "ix_results_unreported",
     results.c.created_at,
     sqlite_where=results.c.reported_at.is_(None),
-    postgresql_where=results.c.reported_at.is_(None),
 )
 
 changes = sa.Table(

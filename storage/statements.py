@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class _Members(sa.types.TypeDecorator[list[str]]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         is_postgres = dialect.name == "postgresql"
-        return dialect.type_descriptor(postgresql.ARRAY(sa.Text()) if is_postgres else sa.Text())
+        return dialect.type_descriptor(sa.ARRAY(sa.Text()) if is_postgres else sa.Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ANN401
         return list(value) if dialect.name == "postgresql" else orjson.dumps(list(value)).decode()

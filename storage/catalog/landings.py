@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import schema
+from storage.catalog.upsert import insert_into
 from storage.records import JobState, ObjectKey
 from storage.statements import Statement, among, bound
 
@@ -32,10 +33,12 @@ LONGEST_WAIT = timedelta(minutes=5)
 WAITS = "objects_on_their_way"
 """Why a job waits whose objects are in another host's landing zone."""
 
-_ENTER = {
-    name: Statement(insert(_landings).values(bound(_landings)).on_conflict_do_nothing())
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
+
+@cache
+def _enter(dialect: str) -> Statement:
+    return Statement(insert_into(_landings, dialect).values(bound(_landings)).on_conflict_do_nothing())
+
+
 _PUT_ASIDE = Statement(
     sa.select(_aside.c.object_key).where(
         among(_aside.c.object_key, "keys"), _aside.c.state == sa.literal_column("'WAITING'")
@@ -115,7 +118,7 @@ def enter(tx: Transaction, arrivals: Iterable[Arrival], place: Place, *, now: da
         for arrival in arrivals
     ]
     if rows:
-        _ENTER[tx.dialect.name].run(tx, rows)
+        _enter(tx.dialect.name).run(tx, rows)
 
 
 def put_aside(tx: Transaction, keys: Sequence[ObjectKey]) -> set[ObjectKey]:

@@ -28,6 +28,20 @@ def test_receiving_and_serving_need_nothing_that_is_left_out() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_a_process_on_sqlite_carries_nothing_for_postgresql() -> None:
+    code = """
+import sys
+import api.service
+import roi.compose
+from storage.database import Database
+
+Database("sqlite:////never/opened")
+print([name for name in sys.modules if "postgresql" in name])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_nothing_is_left_out_that_is_loaded_already() -> None:
     code = "import numpy; from roi.lean import leave_out; leave_out()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
