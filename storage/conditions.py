@@ -21,7 +21,7 @@ from storage.wildcards import Pattern
 Condition = sa.ColumnElement[bool]
 
 _FORMS: Final = 64
-"""Forms of conditions on one column that are kept: a key that lists many values has one of its own."""
+"""Forms of a kind that are kept: a key of many words has one of its own, and not a small one."""
 
 _Compare = Callable[[Any, Any], Condition]
 _COMPARISONS: Final[Mapping[str, _Compare]] = {"=": eq, ">=": ge, "<=": le}
@@ -68,7 +68,7 @@ def any_of(*conditions: Bound) -> Bound:
     return Bound(_joined(sa.or_, *(each.form for each in conditions)), values_of(conditions))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_FORMS)
 def _joined(how: Callable[..., Condition], *forms: Condition) -> Condition:
     return how(*forms)
 

@@ -154,7 +154,7 @@ def _found(
     return statement.rows(tx, {**page, **values_of(conditions)})
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)  # what the programs of a site ask for is of some dozens of forms
 def _laid_out(query: Callable[..., sa.Select[Any]], *forms: Condition) -> Statement:
     return Statement(query(*forms))
 
