@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api import words
 from api.context import ApiContext, Context
@@ -26,6 +26,8 @@ from storage.records import OrderPriority, Waiting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jinja2 import Environment
+
 router = APIRouter(tags=["page"])
 
 PER_PAGE: Final = 50
@@ -41,14 +43,20 @@ def _straight(value: object) -> object:
     return value.translate(_TURNS) if isinstance(value, str) else value
 
 
-_environment: Final = Environment(
-    loader=FileSystemLoader(Path(str(files("web"))) / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=_straight,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+@cache
+def _environment() -> Environment:
+    """Return what renders; a process that only programs ask goes without."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    return Environment(
+        loader=FileSystemLoader(Path(str(files("web"))) / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_straight,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
 
 Lang = Annotated[Language | None, Query()]
 Page = Annotated[int, Query(ge=1, le=10_000)]
@@ -88,11 +96,15 @@ def preferred(accept_language: str) -> Language:
 
 def rendered(template: str, language: Language, said: Mapping[str, Text], **shown: object) -> Response:
     """Return a page in a language: what it says beside what every page does."""
-    html = _environment.get_template(template).render(
-        language=language,
-        other="en" if language == "vi" else "vi",
-        text={name: words_of[language] for name, words_of in (*EVERY_PAGE.items(), *said.items())},
-        **shown,
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            language=language,
+            other="en" if language == "vi" else "vi",
+            text={name: words_of[language] for name, words_of in (*EVERY_PAGE.items(), *said.items())},
+            **shown,
+        )
     )
     return HTMLResponse(html, headers={"Content-Language": language, "Vary": "Accept-Language"})
 
