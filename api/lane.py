@@ -51,6 +51,8 @@ def _do(work: Callable[[], Answer], answered: asyncio.Future[Answer]) -> None:
     tell = answered.get_loop().call_soon_threadsafe
     try:
         answer = work()
+    except StopIteration:  # which no future carries: nobody would be answered
+        tell(_end, answered, answered.set_exception, RuntimeError("an iterator ended too early"))
     except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
         tell(_end, answered, answered.set_exception, error)
     else:

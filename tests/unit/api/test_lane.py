@@ -86,3 +86,11 @@ async def test_work_that_nobody_waits_for_any_longer_ends_unheard() -> None:
     work.go.set()
     assert await run.run(lambda: "next") == "next"
     assert await to_thread.run_sync(work.ended.acquire, True, 30)
+
+
+async def test_work_that_stops_an_iterator_fails_and_leaves_nobody_waiting() -> None:
+    nothing: list[int] = []
+    run = Lane(1)
+    with anyio.fail_after(30), pytest.raises(RuntimeError, match="ended too early"):
+        await run.run(lambda: next(iter(nothing)))
+    assert await run.run(lambda: "next") == "next"
