@@ -318,7 +318,8 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1], help="how many at once, each in turn")
-    parser.add_argument("--cases", nargs="+", default=[each.model for each in CASES], help="models")
+    models = [each.model for each in CASES]
+    parser.add_argument("--cases", nargs="+", default=models, choices=models, help="models")
     parser.add_argument("--times", type=int, default=1, help="as many studies so many times")
     parser.add_argument("--reports", help="forms of reports that are made beside it; as the setting")
     parser.add_argument("--json", type=Path)
